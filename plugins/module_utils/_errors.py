@@ -1,0 +1,110 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can go wrong, as exceptions that carry a message, a remedy and facts.
+
+Private to this collection. Library code raises these; only a module's C(main()) or a plugin's C(run()) turns them
+into the failure that a user sees.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class HelixError(Exception):
+    """The root of everything that this library raises on purpose.
+
+    :param message: one readable sentence or two: what happened, and to which ETL.
+    :param remedy: what to do next, in words for a tired reader.
+    :param maybe_done: whether the server may have acted on the request all the same. True makes a run or schedule
+        request I(ambiguous): it is reconciled by reading the state, never repeated blindly.
+    :param transient: whether trying a I(read) again later may help.
+    :param retry_after: seconds that the server asked us to wait, where it did.
+    """
+
+    kind = "error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str | None = None,
+        remedy: str = "",
+        http_status: int | None = None,
+        method: str | None = None,
+        path: str | None = None,
+        server_message: str | None = None,
+        maybe_done: bool = False,
+        transient: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.kind = kind or self.kind
+        self.remedy = remedy
+        self.http_status = http_status
+        self.method = method
+        self.path = path
+        self.server_message = server_message
+        self.maybe_done = maybe_done
+        self.transient = transient
+        self.retry_after = retry_after
+
+    def facts(self) -> dict[str, Any]:
+        """The C(error) entry of a failed result: plain values, no secrets."""
+        return {
+            "kind": self.kind,
+            "http_status": self.http_status,
+            "method": self.method,
+            "path": self.path,
+            "server_message": self.server_message,
+            "remedy": self.remedy,
+        }
+
+    def sentence(self) -> str:
+        """Message and remedy as one text for C(msg)."""
+        return f"{self.message} {self.remedy}".strip()
+
+
+class OptionError(HelixError):
+    """Bad input, found before any request was sent."""
+
+    kind = "invalid_option"
+
+
+class MissingLibraryError(HelixError):
+    """The C(requests) library cannot be imported by the interpreter that runs this code."""
+
+    kind = "missing_library"
+
+
+class TransportError(HelixError):
+    """No usable HTTP answer: name resolution, connection, TLS, proxy, time-out, reset, cut-off body."""
+
+    kind = "connection"
+
+
+class AnswerError(HelixError):
+    """An HTTP answer that is not what was asked for."""
+
+    kind = "unexpected_answer"
+
+
+class AuthenticationError(AnswerError):
+    """The key pair or the token was refused, and no other credential is left to try."""
+
+    kind = "authentication"
+
+
+class EtlNotFoundError(AnswerError):
+    """No ETL with that id or name is visible to this key."""
+
+    kind = "etl_not_found"
+
+
+class RequestRefusedError(AnswerError):
+    """HTTP 200, and a C(request_status) other than OK in it."""
+
+    kind = "request_refused"
+    request_status = "ERROR"

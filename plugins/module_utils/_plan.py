@@ -1,0 +1,287 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What to do, and whether it is over: the decisions, without any input or output.
+
+Private to this collection. C(plan) is idempotence: (action, state, policy) -> request or no request, and why.
+C(judge_run), C(judge_schedule) and C(judge_idle) look at one status after the request and say whether that was it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import parse_rfc3339
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import OptionError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, OVER, EtlStatus
+
+ACTIONS = ("run", "schedule", "stop", "kill")
+IF_RUNNING = ("attach", "fail", "queue", "restart")
+ON_TIMEOUT = ("leave", "stop", "kill")
+UNTIL = ("finished", "executing", "idle")
+
+#: What a plan says to do.
+SEND, NOTHING, ATTACH, FAIL, QUEUE, RESTART = "send", "nothing", "attach", "fail", "queue", "restart"
+
+#: A last execution may lie this far in the future (seconds) before clocks are called wrong.
+_CLOCK_TOLERANCE = 300.0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The options of C(etl_action) and C(etl_wait) that decide, all times in seconds.
+
+    C(etl_wait) has the action C(wait), which sends nothing, and C(until).
+    """
+
+    action: str
+    wait: bool = True
+    wait_timeout: float = 3600.0
+    start_timeout: float = 300.0
+    poll_interval: float = 10.0
+    if_running: str = "attach"
+    max_age: float | None = None
+    fail_on_warning: bool = False
+    on_timeout: str = "leave"
+    kill_after: float | None = None
+    check_mode: bool = False
+    retries: int = 3
+    properties: dict[str, str] = field(default_factory=dict)
+    until: str = "finished"
+
+    def check(self) -> None:
+        """Refuse combinations that make no sense.
+
+        :raises OptionError: with the reason, before any request is sent.
+        """
+        only_run = {
+            "if_running": self.if_running != "attach",
+            "max_age": self.max_age is not None,
+            "on_timeout": self.on_timeout != "leave",
+        }
+        why = {
+            "if_running": "only a run can meet an execution that is under way",
+            "max_age": "only a run can be spared because the last execution is fresh",
+            "on_timeout": "only a run that takes too long can be stopped or killed",
+        }
+        for option, given in only_run.items():
+            if given and self.action != "run":
+                raise _refused(option, f"action: {self.action}", why[option])
+        if self.properties and self.action not in ("run", "schedule"):
+            raise _refused(
+                "run_execution_properties", f"action: {self.action}", "only run and schedule requests carry properties"
+            )
+        if self.kill_after is not None and not (
+            self.action == "stop" or self.if_running == "restart" or self.on_timeout == "stop"
+        ):
+            raise _refused(
+                "kill_after",
+                f"action: {self.action}",
+                "it escalates a stop: with action: stop, if_running: restart or on_timeout: stop",
+            )
+        if self.kill_after is not None and self.wait and self.kill_after >= self.wait_timeout:
+            raise OptionError(
+                f"kill_after ({self.kill_after:g} s) would never come: wait_timeout ({self.wait_timeout:g} s) is over"
+                " first.",
+                remedy="Make kill_after shorter than wait_timeout.",
+            )
+        if not self.wait:
+            needs_wait = {
+                f"if_running: {self.if_running}": self.if_running in ("queue", "restart"),
+                f"on_timeout: {self.on_timeout}": self.on_timeout != "leave",
+                "kill_after": self.kill_after is not None,
+                "fail_on_warning: true": self.fail_on_warning,
+            }
+            for option, given in needs_wait.items():
+                if given:
+                    raise _refused(option, "wait: false", "without waiting nobody is there to do it")
+
+
+def _refused(option: str, beside: str, reason: str) -> OptionError:
+    return OptionError(f"{option} makes no sense with {beside}: {reason}.", remedy="Remove one of the two.")
+
+
+class Decision(NamedTuple):
+    """What to do about one ETL, and why.
+
+    C(outcome) is the word for the result where nothing is sent. C(warning) is for the user's attention.
+    """
+
+    do: str
+    reason: str
+    outcome: str = "nothing_to_do"
+    warning: str | None = None
+
+
+def plan(policy: Policy, status: EtlStatus, server_now: float | None = None) -> Decision:
+    """Whether a request is needed in this state.
+
+    :param server_now: seconds since 1970 by the server's clock, for C(max_age).
+    """
+    action, state = policy.action, status.state
+    if not status.known:
+        return Decision(
+            SEND,
+            f"the state {state} is not known to this collection",
+            warning=f"The server reported the state {state}, which this collection does not know; sent the {action}"
+            " request all the same.",
+        )
+    if action == "run":
+        return _plan_run(policy, status, server_now)
+    if action == "schedule":
+        if state == "WAITING":
+            return Decision(NOTHING, "it is scheduled already")
+        if state == "RUNNING":
+            return Decision(
+                NOTHING, "it is running; whether it is scheduled again afterwards shows only when this run has ended"
+            )
+        if state == "SERVICE_ON":
+            return Decision(NOTHING, "the service is on")
+        return Decision(SEND, "it is not scheduled")
+    if status.executing:
+        return Decision(SEND, "it is executing")
+    if state == "WAITING":
+        if action == "kill":
+            return Decision(SEND, "it is scheduled; kill cancels that")
+        return Decision(NOTHING, "nothing is executing; it is scheduled, and kill would cancel the schedule")
+    return Decision(NOTHING, "nothing is executing")
+
+
+def _plan_run(policy: Policy, status: EtlStatus, server_now: float | None) -> Decision:
+    if status.state == "SERVICE_ON":
+        return Decision(NOTHING, "the service is on")
+    if status.state == "RUNNING":
+        reasons = {
+            "attach": (ATTACH, "it is running already"),
+            "fail": (FAIL, "it is running already, and if_running is fail"),
+            "queue": (QUEUE, "it is running; this run follows when that one has ended"),
+            "restart": (RESTART, "it is running; that run is stopped first"),
+        }
+        return Decision(*reasons[policy.if_running])
+    if policy.max_age is not None and status.state in OVER:
+        age = last_success_age(status, policy.fail_on_warning, server_now)
+        if age is not None and age <= policy.max_age:
+            return Decision(
+                NOTHING,
+                f"the last execution ({status.last_exec_ts}, exit {status.exit_code}) is {describe_seconds(age)} old,"
+                f" which is within max_age ({describe_seconds(policy.max_age)})",
+                outcome="fresh",
+            )
+    return Decision(SEND, "it has never run" if status.state == NEVER else "nothing is executing")
+
+
+def last_success_age(status: EtlStatus, fail_on_warning: bool, server_now: float | None) -> float | None:
+    """Seconds since the last execution, if that one was a success; None if it was not or cannot be told."""
+    moment = parse_rfc3339(status.last_exec_ts)
+    if moment is None or server_now is None or status.state == "ABORTED":
+        return None
+    if status.exit_code != "OK" and not (status.exit_code == "WARNING" and not fail_on_warning):
+        return None
+    age = server_now - moment
+    return None if age < -_CLOCK_TOLERANCE else max(age, 0.0)
+
+
+class Verdict(NamedTuple):
+    """That an action is over, and how. C(evidence) is how we know."""
+
+    outcome: str
+    evidence: str
+    failed: bool = False
+
+
+def judge_run(
+    before: EtlStatus, status: EtlStatus, *, seen_executing: bool, service: bool = False, fail_on_warning: bool = False
+) -> Verdict | None:
+    """Whether the run that was requested at C(before) is over; None: not yet, or not even started.
+
+    Over = nothing executes, and the time of the last execution moved or executing was seen since. While neither
+    holds, the old state is still shown: a remote engine asks for work only now and then. C(exit_code) beside RUNNING
+    is the previous run's, so it is read only here.
+
+    :param service: the server answered the request id -1, which means a service ETL.
+    """
+    if status.state == "SERVICE_ON" or (service and status.executing):
+        return Verdict("service_on", "state_reached")
+    if status.state not in OVER:
+        return None
+    moved = status.executed_since(before)
+    if not moved and not seen_executing:
+        if status.state == "ABORTED" and before.state != "ABORTED":
+            return Verdict("aborted", "state_reached", failed=True)
+        return None
+    evidence = "timestamp_changed" if moved else "seen_running"
+    if status.state == "ABORTED":
+        return Verdict("aborted", evidence, failed=True)
+    if status.exit_code == "OK":
+        return Verdict("succeeded", evidence)
+    if status.exit_code == "WARNING":
+        return Verdict("warning", evidence, failed=fail_on_warning)
+    return Verdict("failed", evidence, failed=True)
+
+
+def judge_schedule(before: EtlStatus, status: EtlStatus) -> Verdict | None:
+    """Whether a schedule request took effect: it waits for its time, or is executing already, or has executed since."""
+    if status.state == "SERVICE_ON":
+        return Verdict("service_on", "state_reached")
+    if status.state == "WAITING" or status.executing:
+        return Verdict("scheduled", "state_reached")
+    if status.state in OVER and status.executed_since(before):
+        return Verdict("scheduled", "timestamp_changed")
+    return None
+
+
+def judge_idle(before: EtlStatus, status: EtlStatus, action: str, times_none: int = 0) -> Verdict | None:
+    """Whether a stop or kill took effect: nothing executes, and a schedule that kill was to cancel is gone.
+
+    :param times_none: how often in a row the server gave no value; one such answer alone is not believed.
+    """
+    if not status.at_rest:
+        return None
+    if status.state == NEVER and times_none < 2:
+        return None
+    if action == "kill" and before.state == "WAITING" and status.state == "WAITING":
+        return None
+    return Verdict("service_off" if status.state == "SERVICE_OFF" else "stopped", "state_reached")
+
+
+def judge_wait(
+    until: str, before: EtlStatus, status: EtlStatus, *, seen_executing: bool, fail_on_warning: bool, times_none: int
+) -> Verdict | None:
+    """Whether what C(etl_wait) waits for has come.
+
+    C(finished) is judged as a run that was requested at C(before), except that a service counts as finished when it
+    is off.
+    """
+    if until == "executing":
+        if status.executing:
+            return Verdict("executing", "state_reached")
+        if status.state in OVER and status.executed_since(before):
+            return Verdict("executing", "timestamp_changed")
+        return None
+    if until == "idle":
+        return judge_idle(before, status, "stop", times_none) and Verdict("idle", "state_reached")
+    if status.state == "SERVICE_ON":
+        return None
+    if status.state == "SERVICE_OFF":
+        return Verdict("service_off", "state_reached") if seen_executing else None
+    return judge_run(before, status, seen_executing=seen_executing, fail_on_warning=fail_on_warning)
+
+
+def next_poll(since_change: float, poll_interval: float, active: int = 1) -> float:
+    """Seconds until the next look: a tenth of the time that the state has lasted, from 0.3 s up to C(poll_interval).
+
+    Short runs are noticed at once, long ones cost few requests. Many ETLs share about 25 requests a second.
+    """
+    return min(max(0.3, 0.1 * since_change, active / 25.0), max(poll_interval, active / 25.0))
+
+
+def describe_seconds(seconds: float) -> str:
+    """A length of time as people say it."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"
