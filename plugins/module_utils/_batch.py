@@ -50,10 +50,15 @@ class Batch:
         """Seconds since the task began."""
         return self._clock.now() - self._origin
 
+    def give_up(self, error: HelixError) -> None:
+        """End all that is not done with the same error."""
+        for execution in self._executions:
+            execution.give_up(error)
+
     def run(self, pause: Callable[[], bool] = lambda: False) -> bool:
         """Go on until every ETL is done (True), or until C(pause()) asks for a break (False)."""
         begun = [e for e in self._executions if not e.progress.done and e.progress.began is not None]
-        waiting = deque(e for e in self._executions if e.progress.began is None)
+        waiting = deque(e for e in self._executions if e.progress.began is None and not e.progress.done)
         self._active = begun
         width = min(self._max_parallel, len(self._executions))
         if width <= 1:

@@ -155,6 +155,7 @@ def _run(
                 given = (baselines or {}).get(p.etl_id)
                 p.baseline = list(given) if given else None
         batch = Batch(api, policy, progress, clock, options["max_parallel"], part.elapsed if part else 0.0)
+        _log_in_once(api, batch)
         if part is None or policy.check_mode or not policy.wait:
             batch.run()
         elif not batch.run(part.pause(progress, clock)):
@@ -164,6 +165,14 @@ def _run(
     for text in dict.fromkeys(text for p in progress for text in p.warnings):
         warn(text)
     return _result(progress, policy, want_diff)
+
+
+def _log_in_once(api: HelixApi, batch: Batch) -> None:
+    """Log in before the ETLs do it in parallel: a wrong key must not be tried once for each of them."""
+    try:
+        api.tokens.current()
+    except HelixError as error:
+        batch.give_up(error)
 
 
 def _result(progress: Sequence[Progress], policy: Policy, want_diff: bool) -> dict[str, Any]:

@@ -194,6 +194,8 @@ def describe(p: Progress, action: str) -> str:
         "executing": f"{p.label} is executing, or has executed since ({p.seen}).",
         "idle": f"{p.label} does not execute ({p.seen}).",
     }
+    if p.outcome == "stopped" and p.before and p.before.state == "WAITING":
+        return f"The schedule of {p.label} was cancelled ({p.seen})."
     if p.outcome in sentences:
         return sentences[p.outcome]
     return f"{p.label} would be sent a {action} request: {p.reason}."

@@ -137,6 +137,7 @@ class TokenSource:
         self._token: str | None = None
         self._refresh_token: str | None = None
         self._renew_at = 0.0
+        self._refusal: AuthenticationError | None = None
         #: Logins and refreshes after the first token.
         self.renewals = 0
         redactor = transport.redactor
@@ -265,6 +266,9 @@ class TokenSource:
         return True
 
     def _log_in(self) -> None:
+        if self._refusal:
+            # Keys that were refused once are not tried for every ETL of a list: portals lock them.
+            raise self._refusal
         keys = self._credentials
         payload = {"access_key": keys.access_key, "access_secret_key": keys.access_secret_key}
         if keys.tenant_id:
@@ -285,12 +289,13 @@ class TokenSource:
             "server_message": self._transport.redactor.text(answer.text()) or None,
         }
         if status == 401:
-            return AuthenticationError(
+            self._refusal = AuthenticationError(
                 f"The login at {self._login_url} was refused (HTTP 401).",
                 remedy="Check access_key and access_secret_key: mistyped, expired, deactivated or rotated, or a key of"
                 " another tenant; it must be of type 'Access key'.",
                 **facts,
             )
+            return self._refusal
         if status == 403:
             return AnswerError(
                 f"The login at {self._login_url} was forbidden (HTTP 403).",

@@ -1,0 +1,150 @@
+#!/usr/bin/python
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: etl_wait
+short_description: Wait for ETLs of BMC Helix Continuous Optimization
+version_added: 1.0.0
+description:
+  - Waits for executions that were started elsewhere, or by M(capacityops.bmc_helix.etl_action) with O(ignore:wait=false).
+  - Sends no action, so it starts and stops nothing.
+author:
+  - CapacityOps (@capacityops)
+extends_documentation_fragment:
+  - capacityops.bmc_helix._attributes
+  - capacityops.bmc_helix._attributes.reads
+  - capacityops.bmc_helix._connection
+  - capacityops.bmc_helix._etls
+  - capacityops.bmc_helix._etls.wait
+attributes:
+  check_mode:
+    details:
+      - This module changes nothing. In check mode it looks once and does not wait for what a check run did not start.
+options:
+  until:
+    description:
+      - V(finished) - until the execution has ended; the task fails if it ended badly. With O(baseline) that is an execution
+        that is newer than the baseline; without, the one that is under way now. If none is, there is nothing to wait for.
+      - V(executing) - until the ETL is seen to execute, or to have executed since the baseline.
+      - V(idle) - until nothing executes, however it ended.
+    type: str
+    choices: [finished, executing, idle]
+    default: finished
+  baseline:
+    description:
+      - The C(etls) list of an earlier result of M(capacityops.bmc_helix.etl_action). Its C(before) tells the awaited
+        execution from an older one.
+    type: list
+    elements: dict
+  start_timeout:
+    description:
+      - Seconds within which an execution newer than the baseline must be seen, with O(until=finished).
+    type: int
+    default: 300
+  fail_on_warning:
+    description:
+      - Whether an execution that ends with exit WARNING fails the task.
+    type: bool
+    default: false
+seealso:
+  - module: capacityops.bmc_helix.etl_action
+  - module: capacityops.bmc_helix.etl_info
+"""
+
+EXAMPLES = r"""
+- name: Start two ETLs
+  capacityops.bmc_helix.etl_action:
+    action: run
+    etl_id: [321, 322]
+    wait: false
+  register: started
+
+- name: Do something else meanwhile
+  ansible.builtin.debug:
+    msg: The ETLs are at work.
+
+- name: Wait for their end
+  capacityops.bmc_helix.etl_wait:
+    etl_id: [321, 322]
+    baseline: "{{ started.etls }}"
+    wait_timeout: 7200
+
+- name: Wait until nobody uses the ETL
+  capacityops.bmc_helix.etl_wait:
+    etl_name: Nightly vCenter import
+    until: idle
+"""
+
+RETURN = r"""
+msg:
+  description: What happened, in one readable sentence.
+  returned: always
+  type: str
+  sample: ETL 321 ended with exit OK (waited 42 s).
+etls:
+  description:
+    - One entry for each ETL, in the order given, with the keys of RV(capacityops.bmc_helix.etl_action#module:etls).
+    - RV(etls[].outcome) is one of V(succeeded), V(warning), V(failed), V(aborted), V(service_on), V(service_off),
+      V(executing), V(idle), V(nothing_to_do), V(not_started), V(timed_out), V(unconfirmed).
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    outcome:
+      description: How it went, in one word.
+      type: str
+      returned: always
+      sample: succeeded
+etl:
+  description: The entry of RV(etls), if a single ETL was addressed.
+  returned: if a single ETL was addressed
+  type: dict
+  sample: {"etl_id": 321, "outcome": "succeeded", "changed": false}
+error:
+  description: Why the task failed, with the keys of RV(capacityops.bmc_helix.etl_action#module:error).
+  returned: on failure
+  type: dict
+  sample: {"kind": "timed_out", "remedy": "Run the task again to go on waiting, or raise wait_timeout."}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import serve
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._operations import wait_for
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._slices import slice_argument_spec
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **connection_argument_spec(),
+            **slice_argument_spec(),
+            "etl_id": {"type": "list", "elements": "int"},
+            "etl_name": {"type": "list", "elements": "str"},
+            "until": {"type": "str", "choices": ["finished", "executing", "idle"], "default": "finished"},
+            "baseline": {"type": "list", "elements": "dict"},
+            "wait_timeout": {"type": "int", "default": 3600},
+            "start_timeout": {"type": "int", "default": 300},
+            "poll_interval": {"type": "int", "default": 10},
+            "fail_on_warning": {"type": "bool", "default": False},
+            "max_parallel": {"type": "int", "default": 8},
+        },
+        mutually_exclusive=[("etl_id", "etl_name")],
+        required_one_of=[("etl_id", "etl_name")],
+        supports_check_mode=True,
+    )
+    serve(
+        module,
+        lambda redactor: wait_for(
+            module.params, check_mode=module.check_mode, redactor=redactor, clock=Clock(), warn=module.warn
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()
