@@ -46,7 +46,8 @@ options:
   token:
     description:
       - A ready JSON web token. It lives about 15 minutes.
-      - With O(access_key) and O(access_secret_key) beside it, it is used first and renewed by the keys; without them the
+      - With O(access_key) and O(access_secret_key) beside it, it is used first and renewed by the keys; without them
+        the
         task fails when it expires.
       - If not set, the environment variable E(HELIX_TOKEN) is used.
     type: str
@@ -64,7 +65,8 @@ options:
     type: path
   client_cert:
     description:
-      - A PEM file with the client certificate (and its key, unless O(client_key) is given), for gateways that demand one.
+      - A PEM file with the client certificate (and its key, unless O(client_key) is given), for gateways that demand
+        one.
       - If not set, the environment variable E(HELIX_CLIENT_CERT) is used.
     type: path
   client_key:

@@ -46,3 +46,16 @@ options:
     type: int
     default: 8
 """
+
+    # What the action plugin of the same name hands over from slice to slice of a wait.
+    SLICES = r"""
+options:
+  _slice:
+    description:
+      - Internal. Set by the action plugin that shows progress, never in a task.
+    type: dict
+  _slice_key:
+    description:
+      - Internal. Set by the action plugin that shows progress, never in a task.
+    type: str
+"""

@@ -276,7 +276,7 @@ class HelixApi:
     def _is_missing(self, etl_id: int, answer: Answer) -> bool:
         """Whether a 400 (or 404) really means "ETL not found": the body says so, or the list does not have it."""
         words = answer.text().lower()
-        if "not found" in words and "etl" in words and not answer.body.lstrip()[:1] == b"<":
+        if "not found" in words and "etl" in words and answer.body.lstrip()[:1] != b"<":
             return True
         try:
             return all(etl.etl_id != etl_id for etl in self.list_etls(retries=0))

@@ -9,7 +9,8 @@ Private to this collection.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Sequence
+from collections.abc import Sequence
+from typing import Any, Callable
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
@@ -117,12 +118,12 @@ class Batch:
     def _step(self, execution: Execution) -> None:
         try:
             execution.step()
-        except Exception as error:  # a fault of ours: the other ETLs, and what was started, must not be lost
+        except Exception as error:  # noqa: BLE001 - a fault of ours: the other ETLs, and what was started, must not be lost
             text = self._redactor.text(str(error), 200)
             execution.give_up(
                 HelixError(
                     f"{execution.progress.label}: an error inside the collection ({type(error).__name__}: {text}).",
                     kind="internal_error",
-                    remedy="Please report it with this message. Look at the state of the ETL before you start it again.",
+                    remedy="Please report it with this message. Look at the ETL before you start it again.",
                 )
             )

@@ -8,7 +8,8 @@ Private to this collection. Modules give their parameters, the lookup its option
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock

@@ -29,7 +29,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
     HelixError,
     RequestRefusedError,
 )
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy, Verdict
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Decision, Policy, Verdict
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, EtlStatus
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import backoff
@@ -109,17 +109,16 @@ class Execution:
         p.reason = decision.reason
         if decision.warning and decision.warning not in p.warnings:
             p.warnings.append(decision.warning)
+        self._carry_out(decision)
+
+    def _carry_out(self, decision: Decision) -> None:
+        p, policy = self.progress, self._policy
         if decision.do == planning.NOTHING:
             self._done(decision.outcome)
         elif decision.do == planning.FAIL:
             self._fail("failed", report.already_running(p))
         elif decision.do == planning.ATTACH:
-            p.attached = True
-            if policy.check_mode or not policy.wait:
-                self._done("nothing_to_do")
-            else:
-                p.sent_at = self._now()
-                self._enter("follow")
+            self._attach()
         elif policy.check_mode:
             p.changed = True
             self._done(f"would_{policy.action}")
@@ -133,6 +132,15 @@ class Execution:
                 self._enter("follow")
             else:
                 self._done("accepted")
+
+    def _attach(self) -> None:
+        p, policy = self.progress, self._policy
+        p.attached = True
+        if policy.check_mode or not policy.wait:
+            self._done("nothing_to_do")
+        else:
+            p.sent_at = self._now()
+            self._enter("follow")
 
     def _watch(self, status: EtlStatus, baseline: EtlStatus | None) -> None:
         """C(etl_wait): from the baseline that was given, else from what is seen now."""
@@ -210,7 +218,9 @@ class Execution:
         status = self._poll()
         waited = self._now() - p.first_sent_at
         if status is not None and planning.judge_idle(EtlStatus("RUNNING"), status, "stop", p.times_none):
-            self._fail("timed_out", report.timed_out(p, policy, f"It was {report.PAST[p.sent or 'stop']} then: {status}."))
+            self._fail(
+                "timed_out", report.timed_out(p, policy, f"It was {report.PAST[p.sent or 'stop']} then: {status}.")
+            )
         elif waited >= policy.start_timeout:
             became = (
                 f"The {p.sent} request was sent then, but {planning.describe_seconds(waited)} later it had not ended."
@@ -232,14 +242,14 @@ class Execution:
         now = self._now()
         try:
             receipt = self._api.act(action, p.etl_id, self._policy.properties)
-        except RequestRefusedError as error:
+        except RequestRefusedError:
             if action in ("stop", "kill") and self._at_rest_now():
                 p.warnings.append(
                     f"The {action} request for {p.label} was refused, because the execution had just ended."
                 )
                 p.sent, p.sent_at = action, now
                 return True
-            raise error
+            raise
         except HelixError as error:
             if not error.maybe_done:
                 if error.transient and p.put_off < self._policy.retries:
@@ -393,9 +403,7 @@ class Execution:
         """The time of the next look: soon after a change, then sparser, and once exactly at the deadline."""
         p = self.progress
         now = self._now()
-        usual = now + planning.next_poll(
-            now - max(p.changed_at, p.sent_at), self._policy.poll_interval, self._active()
-        )
+        usual = now + planning.next_poll(now - max(p.changed_at, p.sent_at), self._policy.poll_interval, self._active())
         p.due = min(max(usual, p.due), max(deadline, now + 0.1))
 
     def _enter(self, phase: str) -> None:

@@ -9,7 +9,7 @@ Private to this collection.
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError, MissingLibraryError
@@ -23,7 +23,7 @@ except ImportError:
 
 MISSING_REQUESTS = (
     "This module runs under {python}. Install requests there, or let the host use the Python that Ansible itself runs"
-    " under: ansible_python_interpreter: \"{{{{ ansible_playbook_python }}}}\" (with ansible_connection: local)."
+    ' under: ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}" (with ansible_connection: local).'
 )
 
 
@@ -38,7 +38,7 @@ def make_redactor(module: AnsibleModule) -> Redactor:
     return Redactor(tell)
 
 
-def serve(module: AnsibleModule, work: Callable[[Redactor], dict[str, Any]]) -> NoReturn:
+def serve(module: AnsibleModule, work: Callable[[Redactor], dict[str, Any]]) -> None:
     """Do the work and leave with its result."""
     try:
         result = work(make_redactor(module))
@@ -49,8 +49,10 @@ def serve(module: AnsibleModule, work: Callable[[Redactor], dict[str, Any]]) -> 
             etls=[],
             error={"kind": "missing_library", "remedy": MISSING_REQUESTS.format(python=python)},
         )
+        return
     except HelixError as error:
         module.fail_json(msg=error.sentence(), changed=False, etls=[], error=error.facts())
+        return
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)

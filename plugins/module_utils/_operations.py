@@ -8,7 +8,8 @@ Private to this collection.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _select as select
@@ -16,7 +17,11 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._batch import Batch
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._client import connect
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock, parse_rfc3339
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import EtlNotFoundError, HelixError, OptionError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
+    EtlNotFoundError,
+    HelixError,
+    OptionError,
+)
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import check_number, plain_properties
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
@@ -129,7 +134,7 @@ def _baselines(given: Sequence[Mapping[str, Any]] | None) -> dict[int, EtlStatus
         if status is None or etl_id < 1:
             raise OptionError(
                 "An item of baseline is not an entry of an earlier result.",
-                remedy="Give the etls list that etl_action returned, for example baseline: \"{{ started.etls }}\".",
+                remedy='Give the etls list that etl_action returned, for example baseline: "{{ started.etls }}".',
             )
         baselines[etl_id] = status
     return baselines

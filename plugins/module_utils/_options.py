@@ -145,5 +145,3 @@ def plain_properties(properties: dict[Any, Any] | None, option: str) -> dict[str
                 remedy="Give a scalar value, or remove the property.",
             )
     return plain
-
-

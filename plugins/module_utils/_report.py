@@ -75,7 +75,8 @@ def not_started(p: Progress, policy: Policy, now: float) -> tuple[str, HelixErro
     waited = describe_seconds(now - p.first_sent_at)
     if policy.action == "wait":
         return "not_started", HelixError(
-            f"{p.label} was not seen to execute since the baseline within {waited} (start_timeout). Last seen: {p.seen}.",
+            f"{p.label} was not seen to execute since the baseline within {waited} (start_timeout);"
+            f" last seen: {p.seen}.",
             kind="not_started",
             remedy="Check that it was started, and that its engine is active.",
         )

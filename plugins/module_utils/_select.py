@@ -9,7 +9,8 @@ Private to this collection. Pure: no input, no output.
 from __future__ import annotations
 
 import fnmatch
-from typing import Callable, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import Callable, NamedTuple
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import EtlNotFoundError, OptionError

@@ -27,7 +27,7 @@ _LONGEST_GAP = 60.0
 
 
 def slice_argument_spec() -> dict[str, dict[str, Any]]:
-    """Options that only the action plugin sets; the underscore keeps them out of the documentation."""
+    """Options that only the action plugin sets."""
     return {"_slice": {"type": "dict"}, "_slice_key": {"type": "str", "no_log": True}}
 
 
@@ -46,7 +46,9 @@ def unseal(sealed: str, key: str, number: int) -> Any:
     raw = base64.b64decode(sealed)
     tag, hidden = raw[:32], raw[32:]
     if not hmac.compare_digest(tag, _tag(key, number, hidden)):
-        raise OptionError("The state of the wait came back damaged.", kind="internal_error", remedy="Run the task again.")
+        raise OptionError(
+            "The state of the wait came back damaged.", kind="internal_error", remedy="Run the task again."
+        )
     return json.loads(bytes(a ^ b for a, b in zip(hidden, _stream(key, number, len(hidden)))))
 
 
@@ -91,7 +93,9 @@ class Slice(NamedTuple):
             token["usable"] -= gap
         return Slice(number, quiet, beat, key, float(carried["elapsed"]) + gap, progress, token)
 
-    def carry(self, progress: list[Progress], token: dict[str, Any] | None, elapsed: float, clock: Clock) -> dict[str, Any]:
+    def carry(
+        self, progress: list[Progress], token: dict[str, Any] | None, elapsed: float, clock: Clock
+    ) -> dict[str, Any]:
         """What the next slice needs."""
         return {
             "progress": [p.export() for p in progress],

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import Mapping
+from collections.abc import Mapping
+from pathlib import Path
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import OptionError, TransportError
 
@@ -47,7 +48,11 @@ def trust_anchor(ca_path: str | None, environ: Mapping[str, str]) -> str | None:
 
 
 def make_context(
-    validate_certs: bool, ca_path: str | None, client_cert: str | None, client_key: str | None, environ: Mapping[str, str]
+    validate_certs: bool,
+    ca_path: str | None,
+    client_cert: str | None,
+    client_key: str | None,
+    environ: Mapping[str, str],
 ) -> ssl.SSLContext:
     """One context for all connections of a run: loading a system bundle for each connection is what makes TLS slow.
 
@@ -68,7 +73,7 @@ def make_context(
 
             anchor = certifi.where()
         try:
-            if os.path.isdir(anchor):
+            if Path(anchor).is_dir():
                 context.load_verify_locations(capath=anchor)
             else:
                 context.load_verify_locations(cafile=anchor)

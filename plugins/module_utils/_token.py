@@ -134,7 +134,7 @@ class TokenSource:
         self._login_url = login_url
         self._credentials = credentials
         self._lock = threading.RLock()
-        self._token: str | None = None
+        self._token = ""
         self._refresh_token: str | None = None
         self._renew_at = 0.0
         self._refusal: AuthenticationError | None = None
@@ -174,11 +174,10 @@ class TokenSource:
         :raises TransportError: the portal cannot be reached.
         """
         with self._lock:
-            if self._token is None:
+            if not self._token:
                 self._log_in()
             elif self._transport.clock.now() >= self._renew_at:
                 self._renew_early()
-            assert self._token is not None
             return self._token
 
     def replace(self, rejected: str) -> str:
@@ -187,10 +186,8 @@ class TokenSource:
         :raises AuthenticationError: there is no other.
         """
         with self._lock:
-            if self._token is not None and self._token != rejected:
-                return self._token
-            self._renew()
-            assert self._token is not None
+            if not self._token or self._token == rejected:
+                self._renew()
             return self._token
 
     def _renew_early(self) -> None:
@@ -210,7 +207,7 @@ class TokenSource:
         self.renewals += 1
 
     def _token_over(self) -> AuthenticationError:
-        expires = _number(jwt_claims(self._token or "").get("exp"))
+        expires = _number(jwt_claims(self._token).get("exp"))
         when = f" It expired at {rfc3339(expires)}." if expires and expires <= self._now() else ""
         return AuthenticationError(
             f"The token given in option token has expired or is not accepted any more (HTTP 401).{when}",

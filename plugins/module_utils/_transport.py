@@ -14,7 +14,8 @@ import random
 import socket
 import ssl
 import traceback
-from typing import Any, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock, parse_http_date
@@ -267,7 +268,9 @@ class Transport:
             )
         if any(isinstance(c, ConnectionRefusedError) for c in chain):
             return TransportError(
-                f"{place} refused the connection.", remedy="Check host and port in url, and that the server is up.", **facts
+                f"{place} refused the connection.",
+                remedy="Check host and port in url, and that the server is up.",
+                **facts,
             )
         if names & {"ConnectTimeout", "ConnectTimeoutError"}:
             return TransportError(
@@ -283,7 +286,14 @@ class Transport:
             )
         if names & {"ReadTimeout", "ReadTimeoutError", "timeout", "TimeoutError"}:
             return self._too_slow(method, url)
-        if names & {"InvalidURL", "LocationParseError", "InvalidSchema", "InvalidProxyURL", "UnicodeError", "InvalidHeader"}:
+        if names & {
+            "InvalidURL",
+            "LocationParseError",
+            "InvalidSchema",
+            "InvalidProxyURL",
+            "UnicodeError",
+            "InvalidHeader",
+        }:
             facts["transient"] = False
             return TransportError(
                 f"The address of {place}, or of the proxy, cannot be used.",
@@ -291,7 +301,13 @@ class Transport:
                 remedy="Check url, login_url and proxy (or the proxy variables of the environment).",
                 **facts,
             )
-        cut = names & {"ChunkedEncodingError", "IncompleteRead", "ContentDecodingError", "DecodeError", "InvalidChunkLength"}
+        cut = names & {
+            "ChunkedEncodingError",
+            "IncompleteRead",
+            "ContentDecodingError",
+            "DecodeError",
+            "InvalidChunkLength",
+        }
         what = "broke off in the middle of the answer" if cut else "was closed before an answer came"
         return TransportError(
             f"The connection to {place} {what}.",
@@ -318,7 +334,9 @@ class Transport:
             kind="proxy",
             remedy="Check proxy or HTTPS_PROXY; name hosts that need no proxy in NO_PROXY.",
             # A tunnel that never stood carried nothing; a plain-http proxy may have passed the request on.
-            maybe_done=not place.startswith("https") and not words and "NewConnectionError" not in {type(c).__name__ for c in chain},
+            maybe_done=not place.startswith("https")
+            and not words
+            and "NewConnectionError" not in {type(c).__name__ for c in chain},
             **facts,
         )
 

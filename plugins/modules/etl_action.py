@@ -10,11 +10,14 @@ module: etl_action
 short_description: Run, schedule, stop or kill ETLs of BMC Helix Continuous Optimization
 version_added: 1.0.0
 description:
-  - Runs, schedules, stops or kills one or several ETLs through the REST API of BMC Helix Continuous Optimization, and waits
+  - Runs, schedules, stops or kills one or several ETLs through the REST API of BMC Helix Continuous Optimization, and
+    waits
     until that has happened.
-  - The state of each ETL decides whether a request is needed at all, so a task that is run again changes nothing while the
+  - The state of each ETL decides whether a request is needed at all, so a task that is run again changes nothing while
+    the
     ETL is in the wanted state.
-  - A request that starts something is never repeated blindly. When its answer is lost, the state of the ETL is compared with
+  - A request that starts something is never repeated blindly. When its answer is lost, the state of the ETL is
+    compared with
     the one before, and a run that did start is adopted.
   - The task is green only if the server was seen to do what was asked.
 author:
@@ -24,18 +27,21 @@ extends_documentation_fragment:
   - capacityops.bmc_helix._connection
   - capacityops.bmc_helix._etls
   - capacityops.bmc_helix._etls.wait
+  - capacityops.bmc_helix._etls.slices
 attributes:
   check_mode:
     support: full
     details:
-      - The state is read and the request is decided on as usual, but nothing is sent that changes anything. It does log in.
+      - The state is read and the request is decided on as usual, but nothing is sent that changes anything. It does
+        log in.
   diff_mode:
     support: full
   idempotent:
     support: partial
     details:
       - V(schedule), V(stop) and V(kill) change nothing where the ETL is already in the wanted state.
-      - V(run) starts an ETL that is not running, each time; with O(max_age) it does not while the last success is recent.
+      - V(run) starts an ETL that is not running, each time; with O(max_age) it does not while the last success is
+        recent.
 options:
   action:
     description:
@@ -60,14 +66,16 @@ options:
     default: {}
   wait:
     description:
-      - Whether the task waits. V(run) waits until this run has ended, V(schedule) until the ETL is seen to be scheduled or
+      - Whether the task waits. V(run) waits until this run has ended, V(schedule) until the ETL is seen to be
+        scheduled or
         executing, V(stop) and V(kill) until nothing executes.
       - Without waiting the task ends when the server has accepted the request (RV(etls[].outcome=accepted)).
     type: bool
     default: true
   start_timeout:
     description:
-      - Seconds within which a request must be seen to take effect. A remote ETL engine asks for work only now and then, so
+      - Seconds within which a request must be seen to take effect. A remote ETL engine asks for work only now and
+        then, so
         minutes can pass before a run shows.
       - It is also the time for which an answer that was lost is reconciled before the task fails as
         RV(etls[].outcome=unconfirmed).
@@ -85,17 +93,20 @@ options:
     default: attach
   max_age:
     description:
-      - Seconds. O(action=run) is needed only if the last successful execution is older than that, by the server's clock.
+      - Seconds. O(action=run) is needed only if the last successful execution is older than that, by the server's
+        clock.
       - A failed or aborted execution is never recent, nor one that ended with WARNING under O(fail_on_warning=true).
     type: int
   fail_on_warning:
     description:
-      - Whether a run that ends with exit WARNING fails the task. Such an end is everyday, for example with an empty input.
+      - Whether a run that ends with exit WARNING fails the task. Such an end is everyday, for example with an empty
+        input.
     type: bool
     default: false
   on_timeout:
     description:
-      - What becomes of a run that O(wait_timeout) overtakes, also of one that was attached to. The task fails in any case.
+      - What becomes of a run that O(wait_timeout) overtakes, also of one that was attached to. The task fails in any
+        case.
       - V(leave) leaves it alone. V(stop) and V(kill) end it; the task then says for up to O(start_timeout) seconds more
         what became of it.
     type: str
@@ -103,13 +114,15 @@ options:
     default: leave
   kill_after:
     description:
-      - Seconds after which a stop that did not work is escalated to a kill. For O(action=stop), O(if_running=restart) and
+      - Seconds after which a stop that did not work is escalated to a kill. For O(action=stop), O(if_running=restart)
+        and
         O(on_timeout=stop).
     type: int
 notes:
   - An ETL that is started while an ETL engine is in maintenance may start much later. The task then fails with
     RV(etls[].outcome=not_started); the request may still be carried out.
-  - The API knows a state for each ETL, not for each execution. If somebody else starts the same ETL at the same moment, the
+  - The API knows a state for each ETL, not for each execution. If somebody else starts the same ETL at the same
+    moment, the
     two cannot be told apart.
 seealso:
   - module: capacityops.bmc_helix.etl_info
@@ -203,7 +216,8 @@ etls:
       sample: false
     outcome:
       description:
-        - V(succeeded), V(warning), V(failed), V(aborted) - how the run ended; V(failed) also where the request was refused.
+        - V(succeeded), V(warning), V(failed), V(aborted) - how the run ended; V(failed) also where the request was
+          refused.
         - V(scheduled), V(service_on), V(service_off), V(stopped) - the wanted state was seen.
         - V(nothing_to_do), V(fresh) - no request was needed; V(fresh) because of O(max_age).
         - V(accepted) - the request was accepted, and O(wait=false).
@@ -230,7 +244,8 @@ etls:
       returned: if it could be read, else null
       sample: {"status": "ENDED", "exit_code": "OK", "last_exec_ts": "2026-11-23T14:56:28Z"}
     task_execution_request_id:
-      description: The number that the server gave the request; -1 for a service ETL. Null where no request was accepted.
+      description: The number that the server gave the request; -1 for a service ETL. Null where no request was
+        accepted.
       type: int
       returned: always
       sample: 21359
@@ -241,7 +256,8 @@ etls:
       sample: OK
     evidence:
       description:
-        - How the end is known. V(timestamp_changed), V(seen_running), V(state_reached), or V(adopted) where the answer to
+        - How the end is known. V(timestamp_changed), V(seen_running), V(state_reached), or V(adopted) where the answer
+          to
           the request was lost but its effect was seen.
       type: str
       returned: always, null where nothing was waited for

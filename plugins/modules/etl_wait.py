@@ -10,7 +10,8 @@ module: etl_wait
 short_description: Wait for ETLs of BMC Helix Continuous Optimization
 version_added: 1.0.0
 description:
-  - Waits for executions that were started elsewhere, or by M(capacityops.bmc_helix.etl_action) with O(ignore:wait=false).
+  - Waits for executions that were started elsewhere, or by M(capacityops.bmc_helix.etl_action) with
+    O(ignore:wait=false).
   - Sends no action, so it starts and stops nothing.
 author:
   - CapacityOps (@capacityops)
@@ -20,6 +21,7 @@ extends_documentation_fragment:
   - capacityops.bmc_helix._connection
   - capacityops.bmc_helix._etls
   - capacityops.bmc_helix._etls.wait
+  - capacityops.bmc_helix._etls.slices
 attributes:
   check_mode:
     details:
@@ -27,8 +29,10 @@ attributes:
 options:
   until:
     description:
-      - V(finished) - until the execution has ended; the task fails if it ended badly. With O(baseline) that is an execution
-        that is newer than the baseline; without, the one that is under way now. If none is, there is nothing to wait for.
+      - V(finished) - until the execution has ended; the task fails if it ended badly. With O(baseline) that is an
+        execution
+        that is newer than the baseline; without, the one that is under way now. If none is, there is nothing to wait
+        for.
       - V(executing) - until the ETL is seen to execute, or to have executed since the baseline.
       - V(idle) - until nothing executes, however it ended.
     type: str

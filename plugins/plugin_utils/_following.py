@@ -79,7 +79,9 @@ class FollowingAction(ActionBase):
 
     def _without_slice(self, answer: dict[str, Any], carried: dict[str, Any] | None) -> dict[str, Any]:
         """The module's own result. A module that died in a later slice must not take what was started with it."""
-        module_args = answer.get("invocation", {}).get("module_args") if isinstance(answer.get("invocation"), dict) else None
+        module_args = (
+            answer.get("invocation", {}).get("module_args") if isinstance(answer.get("invocation"), dict) else None
+        )
         if isinstance(module_args, dict):
             module_args.pop("_slice", None)
             module_args.pop("_slice_key", None)

@@ -1,0 +1,179 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fixtures of the functional tests; TESTING.md describes them for the writer of a test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import pytest
+
+from tests.functional.support import (
+    COLLECTION,
+    INVENTORY,
+    ModuleRun,
+    Played,
+    assert_no_secret,
+    base_environment,
+    run_ansible,
+    run_module,
+    write_playbook,
+)
+from tests.simulator.client import SimulatorProcess
+
+
+@pytest.fixture(scope="session")
+def simulator_process() -> Iterator[SimulatorProcess]:
+    """One HTTPS server for all tests of this process (with pytest-xdist: of this worker)."""
+    with SimulatorProcess(https=True) as process:
+        yield process
+
+
+@pytest.fixture
+def simulator(simulator_process: SimulatorProcess) -> SimulatorProcess:
+    """The server, as new."""
+    simulator_process.control.reset()
+    return simulator_process
+
+
+@pytest.fixture
+def start_simulator() -> Iterator[Callable[..., SimulatorProcess]]:
+    """Start a server of the test's own, for example `start_simulator(https=False)`; it ends with the test."""
+    started: list[SimulatorProcess] = []
+
+    def start(**arguments: Any) -> SimulatorProcess:
+        process = SimulatorProcess(**arguments)
+        process.__enter__()
+        started.append(process)
+        return process
+
+    yield start
+    for process in reversed(started):
+        process.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder without a .netrc, an ansible.cfg or an installed collection."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def environment(home: Path, simulator: SimulatorProcess) -> dict[str, str]:
+    """The process environment of modules and playbooks; HELIX_* point to the simulator."""
+    return {**base_environment(home), **simulator.environment()}
+
+
+@pytest.fixture
+def module(environment: dict[str, str]) -> Callable[..., ModuleRun]:
+    """Run a module as a process: `module("etl_action", action="run", etl_id=321)`.
+
+    `check`, `diff`, `env` (added to the environment; None takes a variable away) and `timeout` are not passed on.
+    """
+
+    def run(
+        name: str,
+        *,
+        check: bool = False,
+        diff: bool = False,
+        env: Optional[Mapping[str, Optional[str]]] = None,
+        timeout: float = 60,
+        **arguments: Any,
+    ) -> ModuleRun:
+        done = run_module(name, arguments, _merged(environment, env), check=check, diff=diff, timeout=timeout)
+        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+        assert (done.rc != 0) == done.failed
+        return done
+
+    return run
+
+
+@pytest.fixture(name="run_module")
+def fixture_run_module(module: Callable[..., ModuleRun]) -> Callable[..., ModuleRun]:
+    """As `module`, with the options in a dictionary: `run_module("etl_action", {"action": "run"}, check=True)`."""
+
+    def run(name: str, args: Optional[Mapping[str, Any]] = None, **keywords: Any) -> ModuleRun:
+        return module(name, **keywords, **dict(args or {}))
+
+    return run
+
+
+@pytest.fixture
+def play(environment: dict[str, str], simulator: SimulatorProcess, tmp_path: Path) -> Callable[..., Played]:
+    """Run tasks (YAML text or a list of dictionaries) with ansible-playbook; text of a whole play is taken as it is.
+
+    Warnings and secrets in the output fail the test, unless `allow_warnings` or `allow_secrets` is set.
+    """
+
+    def run(
+        tasks: Union[str, list[dict[str, Any]]],
+        *,
+        check: bool = False,
+        diff: bool = False,
+        extra: Optional[Mapping[str, Any]] = None,
+        verbosity: int = 0,
+        env: Optional[Mapping[str, Optional[str]]] = None,
+        hosts: str = "localhost",
+        inventory: Union[str, Path] = INVENTORY,
+        variables: Optional[Mapping[str, Any]] = None,
+        arguments: tuple[str, ...] = (),
+        timeout: float = 100,
+        allow_warnings: bool = False,
+        allow_secrets: bool = False,
+    ) -> Played:
+        playbook = write_playbook(tmp_path, tasks, hosts, variables or {})
+        command: list[object] = ["ansible-playbook", "-i", inventory, playbook, *_switches(check, diff, verbosity)]
+        if extra:
+            command += ["--extra-vars", json.dumps(dict(extra))]
+        played = run_ansible([*command, *arguments], _merged(environment, env), tmp_path, timeout)
+        _judge(played, simulator, allow_warnings=allow_warnings, allow_secrets=allow_secrets)
+        return played
+
+    return run
+
+
+@pytest.fixture
+def adhoc(environment: dict[str, str], simulator: SimulatorProcess, tmp_path: Path) -> Callable[..., Played]:
+    """Run one module with the `ansible` command: `adhoc("etl_action", {"action": "run", "etl_id": 321})`."""
+
+    def run(
+        name: str,
+        args: Mapping[str, Any],
+        *,
+        check: bool = False,
+        diff: bool = False,
+        verbosity: int = 0,
+        env: Optional[Mapping[str, Optional[str]]] = None,
+        timeout: float = 100,
+        allow_warnings: bool = False,
+    ) -> Played:
+        module_name = name if "." in name else f"{COLLECTION}.{name}"
+        command: list[object] = ["ansible", "localhost", "-i", INVENTORY, *_switches(check, diff, verbosity)]
+        command += ["-m", module_name, "-a", json.dumps(dict(args))]
+        played = run_ansible(command, _merged(environment, env), tmp_path, timeout)
+        _judge(played, simulator, allow_warnings=allow_warnings, allow_secrets=False)
+        return played
+
+    return run
+
+
+def _switches(check: bool, diff: bool, verbosity: int) -> list[object]:
+    return ["--check"] * check + ["--diff"] * diff + ["-" + "v" * verbosity] * bool(verbosity)
+
+
+def _merged(environment: Mapping[str, str], changes: Optional[Mapping[str, Optional[str]]]) -> dict[str, str]:
+    merged: dict[str, Optional[str]] = {**environment, **(changes or {})}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _judge(played: Played, simulator: SimulatorProcess, *, allow_warnings: bool, allow_secrets: bool) -> None:
+    """What must be true of every run."""
+    if not allow_secrets:
+        assert_no_secret(played.output, [simulator.access_secret_key])
+    if not allow_warnings:
+        assert played.warnings == [], played.output

@@ -1,0 +1,178 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs a module's own `main()` in this process, against the simulator, on time that stands still.
+
+A wait of hours takes milliseconds, because its sleeps push the simulator's time forward. That makes hundreds of cases
+affordable; `module` and `play` show the same as real processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional
+from unittest import mock
+
+import pytest
+from ansible.module_utils import basic
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
+from ansible_collections.capacityops.bmc_helix.plugins.modules import etl_action, etl_info, etl_wait
+
+from tests.functional.support import base_environment
+from tests.simulator.client import Control, SimulatorProcess
+
+MODULES = {"etl_action": etl_action, "etl_info": etl_info, "etl_wait": etl_wait}
+#: A fault that never comes to an end must not make a test wait for ever. Simulated seconds.
+_LONGEST_LIFE = 200_000.0
+
+
+class SimulatedClock(Clock):
+    """The library's clock. Its sleep pushes the simulator forward, stopping where something is to happen.
+
+    :param linger: real seconds for each sleep, for faults that delay an answer in real time.
+    """
+
+    def __init__(self, control: Control, linger: float = 0.0) -> None:
+        self._control = control
+        self._linger = linger
+        self._now = 0.0
+        self._wall = time.time()
+        self._lock = threading.RLock()
+        self._events: list[tuple[float, Callable[[], Any]]] = []
+
+    def at(self, seconds: float, happens: Callable[[], Any]) -> None:
+        """Let something happen so many seconds after the start."""
+        self._events.append((seconds, happens))
+        self._events.sort(key=lambda event: event[0])
+
+    def now(self) -> float:
+        with self._lock:
+            return self._now
+
+    def wall(self) -> float:
+        return self._wall + self.now()
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            target = self._now + max(0.0, seconds)
+            assert target < _LONGEST_LIFE, "the library waits for ever"
+            while self._events and self._events[0][0] <= target:
+                moment, happens = self._events.pop(0)
+                self._go_to(moment)
+                happens()
+            self._go_to(target)
+            if self._linger:
+                time.sleep(self._linger)
+
+    def _go_to(self, moment: float) -> None:
+        if moment > self._now:
+            self._control.advance(moment - self._now)
+            self._now = moment
+
+
+@dataclass
+class Done:
+    """What a module returned, and how long it believes that this took."""
+
+    rc: int
+    result: dict[str, Any]
+    seconds: float
+
+    def __getitem__(self, key: str) -> Any:
+        return self.result[key]
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.result.get("failed"))
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.result.get("changed"))
+
+    @property
+    def warnings(self) -> list[str]:
+        return [w["msg"] if isinstance(w, dict) else w for w in self.result.get("warnings", ())]
+
+    @property
+    def etl(self) -> dict[str, Any]:
+        entry: dict[str, Any] = self.result["etl"]
+        return entry
+
+    @property
+    def outcome(self) -> Optional[str]:
+        """The outcome of the single ETL; None if the task failed before it addressed one."""
+        return self.result["etl"]["outcome"] if "etl" in self.result else None
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [entry["outcome"] for entry in self.result["etls"]]
+
+
+class InProcess:
+    """Modules in this process: `run("etl_action", action="run", etl_id=321)`."""
+
+    def __init__(self, simulator: SimulatorProcess, home: Path) -> None:
+        self.simulator = simulator
+        self.environment = base_environment(home)
+        self.control = simulator.control
+        self.clock = SimulatedClock(self.control)
+        self.connection: dict[str, Any] = {
+            "url": simulator.url,
+            "allow_http": True,
+            "access_key": simulator.access_key,
+            "access_secret_key": simulator.access_secret_key,
+        }
+
+    def __call__(self, name: str = "etl_action", *, check: bool = False, diff: bool = False, **options: Any) -> Done:
+        arguments = {**self.connection, **options, "_ansible_check_mode": check, "_ansible_diff": diff}
+        began = self.clock.now()
+        rc, text = self._main(name, {key: value for key, value in arguments.items() if value is not None})
+        result = json.loads(text)
+        assert "Traceback" not in text, text
+        assert result.get("error", {}).get("kind") != "internal_error", result["msg"]
+        assert (rc != 0) == bool(result.get("failed"))
+        return Done(rc, result, self.clock.now() - began)
+
+    def _main(self, name: str, arguments: Mapping[str, Any]) -> tuple[int, str]:
+        module = MODULES[name]
+        printed = io.StringIO()
+        patches: list[Any] = [
+            mock.patch.object(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()),
+            mock.patch.object(module, "Clock", lambda: self.clock),
+            mock.patch.dict(os.environ, self.environment, clear=True),
+        ]
+        if hasattr(basic, "_ANSIBLE_PROFILE"):
+            patches.append(mock.patch.object(basic, "_ANSIBLE_PROFILE", "legacy"))
+        with contextlib.ExitStack() as stack:
+            for patch in patches:
+                stack.enter_context(patch)
+            stack.enter_context(contextlib.redirect_stdout(printed))
+            try:
+                module.main()
+            except SystemExit as leave:
+                return int(leave.code or 0), printed.getvalue()
+        raise AssertionError(f"{name} did not exit")
+
+
+@pytest.fixture(scope="session")
+def resting_server() -> Iterator[SimulatorProcess]:
+    """One plain HTTP server for the tests of this process whose time stands still."""
+    with SimulatorProcess(https=False) as process:
+        yield process
+
+
+@pytest.fixture
+def library(resting_server: SimulatorProcess, home: Path) -> InProcess:
+    """The modules in this process, and the server as new."""
+    resting_server.control.reset()
+    resting_server.control.speed(0)
+    return InProcess(resting_server, home)

@@ -1,0 +1,199 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs the real module and the real Ansible as processes, and gives their results back as objects."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional, Union
+
+ROOT = Path(__file__).resolve().parents[2]
+COLLECTION = "capacityops.bmc_helix"
+INVENTORY = ROOT / "tests" / "inventory.yml"
+SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
+
+# These change what the product or Ansible does. A test that wants one sets it itself.
+_LEFT_OUT = re.compile(
+    r"(ANSIBLE|HELIX|PYTEST)_.*|PYTHON(PATH|HOME|DONTWRITEBYTECODE|WARNINGS)|VIRTUAL_ENV"
+    r"|((https?|all|no)_proxy)|(REQUESTS|CURL|AWS)_CA_BUNDLE|SSL_CERT_(FILE|DIR)|NETRC",
+    re.IGNORECASE,
+)
+_JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
+_WARNING = re.compile(r"^\[(?:DEPRECATION )?WARNING\].*(?:\n(?!\[|\s*$|PLAY |TASK |\w+: \[).*)*", re.MULTILINE)
+
+
+@dataclass
+class ModuleRun:
+    """One run of a module without Ansible around it."""
+
+    rc: int
+    result: dict[str, Any]
+    stdout: str
+    stderr: str
+    seconds: float
+
+    def __getitem__(self, key: str) -> Any:
+        return self.result[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.result
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.result.get("failed"))
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.result.get("changed"))
+
+
+@dataclass
+class TaskResult:
+    """What one task returned on one host."""
+
+    task: str
+    host: str
+    status: str
+    ignored: bool
+    result: dict[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.result[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.result
+
+    @property
+    def failed(self) -> bool:
+        return self.status == "failed"
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.result.get("changed"))
+
+
+@dataclass
+class Played:
+    """One run of ansible-playbook or ansible."""
+
+    rc: int
+    stdout: str
+    stderr: str
+    seconds: float
+    tasks: list[TaskResult] = field(default_factory=list)
+
+    @property
+    def output(self) -> str:
+        """All that the user sees."""
+        return self.stdout + self.stderr
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings and deprecations, each as one line of text."""
+        return [" ".join(match.group().split()) for match in _WARNING.finditer(self.output)]
+
+    def task(self, name: Optional[str] = None) -> TaskResult:
+        """The result of the task of that name; without a name, of the last task that was not skipped."""
+        found = [task for task in self.tasks if (task.task == name if name else task.status != "skipped")]
+        assert found, f"no result of {name or 'any task'} in:\n{self.output}"
+        return found[-1]
+
+
+def base_environment(home: Path) -> dict[str, str]:
+    """A process environment that is the same on every machine: no user settings, no proxy, no foreign CA."""
+    env = {name: value for name, value in os.environ.items() if not _LEFT_OUT.fullmatch(name)}
+    env["HOME"] = str(home)
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
+    env["NO_PROXY"] = env["no_proxy"] = "127.0.0.1,localhost"
+    env["ANSIBLE_HOME"] = str(home / ".ansible")
+    env["ANSIBLE_CONFIG"] = str(ROOT / "tests" / "ansible.cfg")
+    env["ANSIBLE_COLLECTIONS_PATH"] = str(SITE_PACKAGES)
+    env["ANSIBLE_NOCOLOR"] = "true"
+    env["ANSIBLE_CALLBACK_PLUGINS"] = str(ROOT / "tests" / "functional" / "callback_plugins")
+    env["ANSIBLE_CALLBACKS_ENABLED"] = "recorder"
+    env["ANSIBLE_LOAD_CALLBACK_PLUGINS"] = "true"  # for the ad-hoc command
+    env["COLUMNS"] = "1000"  # or warnings are folded, and a test cannot search for a sentence
+    return env
+
+
+def run_module(
+    name: str, arguments: Mapping[str, Any], env: Mapping[str, str], *, check: bool, diff: bool, timeout: float
+) -> ModuleRun:
+    """Run the module's file as Ansible's wrapper would, arguments on standard input."""
+    internal = {"_ansible_check_mode": check, "_ansible_diff": diff}
+    began = time.monotonic()
+    process = subprocess.run(
+        [sys.executable, "-m", f"ansible_collections.{COLLECTION}.plugins.modules.{name}"],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **internal}}),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=dict(env),
+        cwd=env["HOME"],
+        timeout=timeout,
+        check=False,
+    )
+    seconds = time.monotonic() - began
+    try:
+        result = json.loads(process.stdout)
+    except ValueError:
+        raise AssertionError(
+            f"{name} did not print a JSON document (status {process.returncode}):\n{process.stdout}\n{process.stderr}"
+        ) from None
+    return ModuleRun(process.returncode, result, process.stdout, process.stderr, seconds)
+
+
+def run_ansible(command: Sequence[object], env: Mapping[str, str], folder: Path, timeout: float) -> Played:
+    """Run one of Ansible's programs of this interpreter, with the recorder."""
+    record = folder / f"record-{time.monotonic_ns()}.jsonl"
+    began = time.monotonic()
+    program, *arguments = [str(word) for word in command]
+    process = subprocess.run(
+        [str(Path(sys.executable).with_name(program)), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**env, "ANSIBLE_RECORDER_FILE": str(record)},
+        cwd=folder,
+        timeout=timeout,
+        check=False,
+    )
+    seconds = time.monotonic() - began
+    lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
+    tasks = [TaskResult(**json.loads(line)) for line in lines]
+    return Played(process.returncode, process.stdout, process.stderr, seconds, tasks)
+
+
+def write_playbook(folder: Path, tasks: Union[str, list[dict[str, Any]]], hosts: str, vars_: Mapping[str, Any]) -> Path:
+    """Write a playbook of one play around the tasks, or a complete one if the text starts with a play."""
+    path = folder / f"play-{time.monotonic_ns()}.yml"
+    if isinstance(tasks, str):
+        text = textwrap.dedent(tasks).strip("\n") + "\n"
+    else:
+        text = json.dumps(tasks, indent=2) + "\n"
+    if not re.search(r"^- (hosts|name: .*\n  hosts|import_playbook|ansible.builtin.import_playbook)\b", text):
+        header = f"- hosts: {hosts}\n  gather_facts: false\n  vars: {json.dumps(dict(vars_))}\n  tasks:\n"
+        text = header + textwrap.indent(text, "    ")
+    path.write_text("---\n" + text, encoding="utf-8")
+    return path
+
+
+def assert_no_secret(text: str, secrets: Sequence[str]) -> None:
+    """Keys and tokens appear nowhere."""
+    for secret in secrets:
+        assert secret not in text, "a secret key is in the output"
+    match = _JWT.search(text)
+    assert match is None, f"a token is in the output: ...{text[max(0, match.start() - 80) : match.start()]}"

@@ -1,0 +1,284 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Start a simulator from a test and steer it. Standard library only."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Callable
+from urllib.parse import urlsplit
+
+_PACKAGE = Path(__file__).resolve().parent
+_START_SECONDS = 30.0
+
+
+class SimulatorError(RuntimeError):
+    """The simulator did not start, or did not understand a control call."""
+
+
+class Control:
+    """The control interface. Every call is a connection of its own and knows nothing of proxies."""
+
+    def __init__(self, url: str, ca_file: str | None = None) -> None:
+        self._address = urlsplit(url)
+        self._context: ssl.SSLContext | None = None
+        if self._address.scheme == "https":
+            self._context = ssl.create_default_context(cafile=ca_file)
+            if ca_file is None:
+                self._context.check_hostname = False
+                self._context.verify_mode = ssl.CERT_NONE
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Any control call, such as `call("GET", "/clock")`."""
+        connection = self._connect()
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, f"/_simulator{path}", text, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            content = json.loads(answer.read())
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise SimulatorError(content.get("error", f"HTTP {answer.status}"))
+        return content
+
+    def _connect(self) -> http.client.HTTPConnection:
+        host, port = self._address.hostname or "", self._address.port
+        if self._context is None:
+            return http.client.HTTPConnection(host, port, timeout=30)
+        return http.client.HTTPSConnection(host, port, timeout=30, context=self._context)
+
+    def reset(self, scenario: str | Mapping[str, Any] | None = None) -> None:
+        """Forget everything (ETLs, faults, requests, tokens, configuration, moved time) and set this scene.
+
+        Without one, the scene that the simulator was started with.
+        """
+        self.call("POST", "/reset", {} if scenario is None else {"scenario": scenario})
+
+    def configure(self, **config: Any) -> dict[str, Any]:
+        result: dict[str, Any] = self.call("PUT", "/config", config)
+        return result
+
+    def config(self) -> dict[str, Any]:
+        result: dict[str, Any] = self.call("GET", "/config")
+        return result
+
+    def put_etl(self, etl_id: int, **fields: Any) -> dict[str, Any]:
+        """Create the ETL, or replace it whole."""
+        result: dict[str, Any] = self.call("PUT", f"/etls/{etl_id}", fields)
+        return result
+
+    def patch_etl(self, etl_id: int, **fields: Any) -> dict[str, Any]:
+        """Change some fields of the ETL."""
+        result: dict[str, Any] = self.call("PATCH", f"/etls/{etl_id}", fields)
+        return result
+
+    def delete_etl(self, etl_id: int) -> None:
+        self.call("DELETE", f"/etls/{etl_id}")
+
+    def status(self, etl_id: int) -> dict[str, Any]:
+        """The true state of the ETL, whatever the API shows."""
+        result: dict[str, Any] = self.call("GET", f"/etls/{etl_id}")
+        return result
+
+    def etls(self) -> list[dict[str, Any]]:
+        result: list[dict[str, Any]] = self.call("GET", "/etls")
+        return result
+
+    def start(self, etl_id: int, **fields: Any) -> dict[str, Any]:
+        """Somebody else starts the ETL at once; `duration` and `exit` may be given for this execution."""
+        result: dict[str, Any] = self.call("POST", f"/etls/{etl_id}/start", fields)
+        return result
+
+    def finish(self, etl_id: int, **fields: Any) -> dict[str, Any]:
+        """What executes ends now; `exit` and `state` may be given."""
+        result: dict[str, Any] = self.call("POST", f"/etls/{etl_id}/finish", fields)
+        return result
+
+    def fault(
+        self, match: Mapping[str, Any], fault: Mapping[str, Any], skip: int = 0, times: int = 1
+    ) -> dict[str, Any]:
+        """Let matching requests go wrong: the first `skip` pass, then `times` are hit (-1: all)."""
+        rule = {"match": dict(match), "fault": dict(fault), "skip": skip, "times": times}
+        result: dict[str, Any] = self.call("POST", "/faults", rule)
+        return result
+
+    def faults(self) -> list[dict[str, Any]]:
+        result: list[dict[str, Any]] = self.call("GET", "/faults")
+        return result
+
+    def clear_faults(self) -> None:
+        self.call("DELETE", "/faults")
+
+    def requests(self, since: int = 0, **where: Any) -> list[dict[str, Any]]:
+        """What the API was asked after request number `since`; `where` filters, such as `exchange="run"`."""
+        entries: list[dict[str, Any]] = self.call("GET", f"/requests?since={since}")
+        return [entry for entry in entries if all(entry[name] == value for name, value in where.items())]
+
+    def executions(self, etl_id: int | None = None) -> list[dict[str, Any]]:
+        """Every execution that really began."""
+        found: list[dict[str, Any]] = self.call("GET", "/executions")
+        return [execution for execution in found if etl_id in (None, execution["etl_id"])]
+
+    def counters(self) -> dict[str, Any]:
+        """Counts of requests by sort, and of executions by ETL id (integers)."""
+        result: dict[str, Any] = self.call("GET", "/counters")
+        for name in ("accepted_by_etl", "launches_by_etl"):
+            result[name] = {int(etl_id): count for etl_id, count in result[name].items()}
+        return result
+
+    def clock(self) -> dict[str, Any]:
+        result: dict[str, Any] = self.call("GET", "/clock")
+        return result
+
+    def advance(self, seconds: float) -> dict[str, Any]:
+        """Push simulated time forward."""
+        result: dict[str, Any] = self.call("POST", "/clock", {"advance": seconds})
+        return result
+
+    def speed(self, factor: float) -> dict[str, Any]:
+        result: dict[str, Any] = self.call("POST", "/clock", {"speed": factor})
+        return result
+
+    def put_key(self, access_key: str, **fields: Any) -> dict[str, Any]:
+        """Create, rotate, deactivate, expire or restrict an access key."""
+        result: dict[str, Any] = self.call("PUT", "/keys", {"access_key": access_key, **fields})
+        return result
+
+    def access_keys(self) -> list[dict[str, Any]]:
+        result: list[dict[str, Any]] = self.call("GET", "/keys")
+        return result
+
+    def revoke_tokens(self, refresh_too: bool = False) -> None:
+        """Every JWT issued so far is refused from now on."""
+        self.call("POST", "/tokens/revoke", {"refresh_too": refresh_too})
+
+    def outage(self, seconds: float, mode: str = "reset") -> None:
+        """The API is gone for so many simulated seconds: `reset`, `503` or `502`."""
+        self.call("POST", "/outage", {"seconds": seconds, "mode": mode})
+
+    def wait_until(self, is_so: Callable[[Control], Any], timeout: float = 10.0) -> Any:
+        """Ask `is_so(control)` until it is true; return what it said."""
+        deadline = time.monotonic() + timeout
+        while True:
+            result = is_so(self)
+            if result:
+                return result
+            if time.monotonic() > deadline:
+                raise SimulatorError(f"It did not come true within {timeout:g} seconds.")
+            time.sleep(0.02)
+
+
+class SimulatorProcess:
+    """A simulator in a process of its own, which ends with the `with` block or with whoever started it."""
+
+    url: str
+    ca_file: str | None
+    control: Control
+    access_key = "SIMULATEDACCESSKEY0123456789AB"
+    access_secret_key = "simulatedSecretKey0123456789abcdefghijklmnopqrstuv"
+    tenant_id = "1234567890"
+
+    def __init__(
+        self,
+        https: bool = True,
+        speed: float = 1.0,
+        extra_args: Sequence[str] = (),
+        scenario: str = "empty",
+        stop_after: float = 1800,
+        python: str | None = None,
+    ) -> None:
+        # The Python that runs the tests may lack the server's libraries; then another one can be named.
+        self._python = python or os.environ.get("HELIX_SIMULATOR_PYTHON") or sys.executable
+        self._arguments = [
+            *("--https" if https else "--http", "--quiet", "--stop-with-stdin"),
+            *("--speed", str(speed), "--scenario", scenario, "--stop-after", str(stop_after)),
+            *extra_args,
+        ]
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def environment(self) -> dict[str, str]:
+        """The variables that connect the collection to this simulator."""
+        values = {
+            "HELIX_URL": self.url,
+            "HELIX_ACCESS_KEY": self.access_key,
+            "HELIX_ACCESS_SECRET_KEY": self.access_secret_key,
+        }
+        return {**values, **({"HELIX_CA_PATH": self.ca_file} if self.ca_file else {"HELIX_ALLOW_HTTP": "true"})}
+
+    @property
+    def state_dir(self) -> Path:
+        """Holds ca.pem, server.pem (key and certificate), ready.json and log.txt."""
+        assert self._folder is not None, "the simulator is not running"
+        return Path(self._folder.name)
+
+    def start(self) -> SimulatorProcess:
+        self._folder = tempfile.TemporaryDirectory(prefix="helix-simulator-")
+        environment = dict(os.environ)
+        environment["PYTHONPATH"] = os.pathsep.join(
+            part for part in (str(_PACKAGE.parent), environment.get("PYTHONPATH")) if part
+        )
+        command = [self._python, "-m", _PACKAGE.name, "--state-dir", self._folder.name, *self._arguments]
+        with (self.state_dir / "log.txt").open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment
+            )
+        try:
+            ready = self._await_ready()
+        except BaseException:
+            self.stop()
+            raise
+        self.url, self.ca_file = ready["url"], ready["ca_file"]
+        has_odd_certificate = "--certificate" in self._arguments
+        self.control = Control(self.url, None if has_odd_certificate else self.ca_file)
+        return self
+
+    def _await_ready(self) -> dict[str, Any]:
+        assert self._process is not None
+        ready_file = self.state_dir / "ready.json"
+        deadline = time.monotonic() + _START_SECONDS
+        while not ready_file.exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                log = (self.state_dir / "log.txt").read_text(encoding="utf-8", errors="replace")
+                raise SimulatorError(f"The simulator did not start ({self._python}).\n{log}")
+            time.sleep(0.01)
+        ready: dict[str, Any] = json.loads(ready_file.read_text(encoding="utf-8"))
+        return ready
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the simulator is not running"
+        return self._process.pid
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            self._process = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def __enter__(self) -> SimulatorProcess:
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
