@@ -85,7 +85,7 @@ class FollowingAction(ActionBase):
         if isinstance(module_args, dict):
             module_args.pop("_slice", None)
             module_args.pop("_slice_key", None)
-        if carried and answer.get("failed") and "etls" not in answer:
+        if carried and answer.get("failed") and not answer.get("etls"):
             policy = Policy(action=str(self._task.args.get("action", "wait")))
             entries = []
             for p in (Progress(**data) for data in carried["progress"]):
