@@ -94,22 +94,133 @@ options:
     type: int
     default: 3
 requirements:
-  - requests >= 2.25.1 (Python library, on the host that the task runs on)
+  - requests >= 2.25.1 (Python library, on the host that the task runs on; for the lookup on the control node)
 notes:
-  - The module runs on the host of the task and reads the environment B(there). Run it on the control node
+  - A module runs on the host of the task and reads the environment B(there). Run it on the control node
     (C(delegate_to), or C(hosts) with C(localhost)) to use the environment of the control node or of an AWX credential.
+    The lookup P(capacityops.bmc_helix.jwt_token#lookup) always runs on the control node.
   - An empty environment variable counts as unset.
   - Needs BMC Helix Continuous Optimization 22.4 or newer. TrueSight Capacity Optimization has another API.
-seealso:
-  - plugin: capacityops.bmc_helix.jwt_token
-    plugin_type: lookup
 """
 
-    # Beside DOCUMENTATION, for the lookup: the same options from the environment, the configuration and variables.
+    # For the lookup: the same options from the environment, the configuration and variables. It stands before
+    # DOCUMENTATION in the list of fragments, because the first one counts. The booleans are raw: core's own conversion
+    # takes an empty or misspelt word for false, which would switch the check of certificates off. The lookup converts
+    # strictly.
     PLUGIN = r"""
 options:
-  url: &url
-    env: [{name: HELIX_URL}]
-    ini: [{section: bmc_helix, key: url}]
-    vars: [{name: helix_url}]
+  url:
+    env:
+      - name: HELIX_URL
+    ini:
+      - section: bmc_helix
+        key: url
+    vars:
+      - name: helix_url
+  login_url:
+    env:
+      - name: HELIX_LOGIN_URL
+    ini:
+      - section: bmc_helix
+        key: login_url
+    vars:
+      - name: helix_login_url
+  allow_http:
+    type: raw
+    env:
+      - name: HELIX_ALLOW_HTTP
+    ini:
+      - section: bmc_helix
+        key: allow_http
+    vars:
+      - name: helix_allow_http
+  access_key:
+    env:
+      - name: HELIX_ACCESS_KEY
+    ini:
+      - section: bmc_helix
+        key: access_key
+    vars:
+      - name: helix_access_key
+  access_secret_key:
+    env:
+      - name: HELIX_ACCESS_SECRET_KEY
+    ini:
+      - section: bmc_helix
+        key: access_secret_key
+    vars:
+      - name: helix_access_secret_key
+  tenant_id:
+    env:
+      - name: HELIX_TENANT_ID
+    ini:
+      - section: bmc_helix
+        key: tenant_id
+    vars:
+      - name: helix_tenant_id
+  token:
+    env:
+      - name: HELIX_TOKEN
+    ini:
+      - section: bmc_helix
+        key: token
+    vars:
+      - name: helix_token
+  validate_certs:
+    type: raw
+    env:
+      - name: HELIX_VALIDATE_CERTS
+    ini:
+      - section: bmc_helix
+        key: validate_certs
+    vars:
+      - name: helix_validate_certs
+  ca_path:
+    env:
+      - name: HELIX_CA_PATH
+    ini:
+      - section: bmc_helix
+        key: ca_path
+    vars:
+      - name: helix_ca_path
+  client_cert:
+    env:
+      - name: HELIX_CLIENT_CERT
+    ini:
+      - section: bmc_helix
+        key: client_cert
+    vars:
+      - name: helix_client_cert
+  client_key:
+    env:
+      - name: HELIX_CLIENT_KEY
+    ini:
+      - section: bmc_helix
+        key: client_key
+    vars:
+      - name: helix_client_key
+  proxy:
+    env:
+      - name: HELIX_PROXY
+    ini:
+      - section: bmc_helix
+        key: proxy
+    vars:
+      - name: helix_proxy
+  request_timeout:
+    env:
+      - name: HELIX_REQUEST_TIMEOUT
+    ini:
+      - section: bmc_helix
+        key: request_timeout
+    vars:
+      - name: helix_request_timeout
+  retries:
+    env:
+      - name: HELIX_RETRIES
+    ini:
+      - section: bmc_helix
+        key: retries
+    vars:
+      - name: helix_retries
 """

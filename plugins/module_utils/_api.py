@@ -215,13 +215,6 @@ class HelixApi:
             raise AnswerError(
                 f"{what} was forbidden (HTTP 403).", kind="permission", remedy=f"The key needs {right}.", **facts
             )
-        if status == 400 and "no required ssl certificate" in said.lower():
-            raise AnswerError(
-                f"{what} was refused: the server demands a client certificate.",
-                kind="tls",
-                remedy="Give client_cert and client_key.",
-                **facts,
-            )
         if status in (400, 404) and etl_id is not None and self._is_missing(etl_id, answer):
             raise EtlNotFoundError(
                 f"There is no ETL {etl_id} on {self._url}, or this key may not see it (HTTP {status}).",

@@ -96,7 +96,7 @@ class Execution:
         if policy.action == "wait":
             self._watch(status, earlier)
             return
-        if p.put_off and earlier and policy.action == "run" and self._happened(earlier, status):
+        if p.put_off and earlier and not earlier.executing and policy.action == "run" and self._happened(earlier, status):
             # Our request was put off (429, no connection), and yet the ETL moved: adopt it rather than run it twice.
             p.sent, p.ambiguous = "run", True
             p.sent_at = p.first_sent_at = self._now()
@@ -147,6 +147,8 @@ class Execution:
         p, policy = self.progress, self._policy
         p.baseline = list(baseline or status)
         p.attached = status.executing
+        # What executed at the baseline is awaited too; where the time stamp is the start's, only this tells its end.
+        p.seen_executing = p.seen_executing or bool(baseline and baseline.executing)
         verdict = self._judge(status)
         if verdict:
             self._settle(verdict)

@@ -8,12 +8,16 @@ Private to this collection.
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any, Callable
+import traceback
+from collections.abc import Callable
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError, MissingLibraryError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._slices import CARRIED
 
 try:
     from ansible.module_utils.secrets import register_secret
@@ -29,10 +33,13 @@ MISSING_REQUESTS = (
 
 def make_redactor(module: AnsibleModule) -> Redactor:
     """A redactor that tells Ansible about every secret that it learns."""
+    # Core 2.22 hands new secrets on in what the module prints, and async_wrapper keeps that in a file that others may
+    # read. Nothing that we return holds a token, so there masking adds nothing, and telling would be the leak.
+    is_async = "ANSIBLE_ASYNC_DIR" in os.environ
 
     def tell(secret: str) -> None:
         module.no_log_values.add(secret)
-        if register_secret is not None:
+        if register_secret is not None and not is_async:
             register_secret(secret)
 
     return Redactor(tell)
@@ -40,19 +47,30 @@ def make_redactor(module: AnsibleModule) -> Redactor:
 
 def serve(module: AnsibleModule, work: Callable[[Redactor], dict[str, Any]]) -> None:
     """Do the work and leave with its result."""
+    redactor = make_redactor(module)
     try:
-        result = work(make_redactor(module))
+        result = work(redactor)
     except MissingLibraryError:
         python = sys.executable
-        module.fail_json(
-            msg=f"{missing_required_lib('requests')} {MISSING_REQUESTS.format(python=python)}",
-            etls=[],
-            error={"kind": "missing_library", "remedy": MISSING_REQUESTS.format(python=python)},
-        )
-        return
+        result = {
+            "failed": True,
+            "msg": f"{missing_required_lib('requests')} {MISSING_REQUESTS.format(python=python)}",
+            "etls": [],
+            "error": {"kind": "missing_library", "remedy": MISSING_REQUESTS.format(python=python)},
+        }
     except HelixError as error:
-        module.fail_json(msg=error.sentence(), changed=False, etls=[], error=error.facts())
-        return
+        result = {"failed": True, "msg": error.sentence(), "changed": False, "etls": [], "error": error.facts()}
+    except Exception as error:  # noqa: BLE001 - a fault of ours; what Python would print may quote a secret
+        problem = HelixError(
+            f"An error inside the collection ({type(error).__name__}: {redactor.text(str(error), 200)}).",
+            kind="internal_error",
+            remedy="Please report it with this message. Look at the state of the ETL before you start it again.",
+        )
+        result = {"failed": True, "msg": problem.sentence(), "etls": [], "error": problem.facts()}
+        result["exception"] = traceback.format_exc()
+    if CARRIED not in result:
+        # Nothing that we return should hold a secret. This is for the server that puts one where a name belongs.
+        result = redactor.masked(result)
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)

@@ -6,6 +6,8 @@
 
 A wait of hours takes milliseconds, because its sleeps push the simulator's time forward. That makes hundreds of cases
 affordable; `module` and `play` show the same as real processes.
+
+Test files load the fixtures with `pytest_plugins`, after they imported the rest: PYTEST_DONT_REWRITE.
 """
 
 from __future__ import annotations
@@ -38,12 +40,12 @@ _LONGEST_LIFE = 200_000.0
 class SimulatedClock(Clock):
     """The library's clock. Its sleep pushes the simulator forward, stopping where something is to happen.
 
-    :param linger: real seconds for each sleep, for faults that delay an answer in real time.
+    `linger` is real seconds for each sleep, for faults that delay an answer in real time.
     """
 
-    def __init__(self, control: Control, linger: float = 0.0) -> None:
+    def __init__(self, control: Control) -> None:
         self._control = control
-        self._linger = linger
+        self.linger = 0.0
         self._now = 0.0
         self._wall = time.time()
         self._lock = threading.RLock()
@@ -70,8 +72,8 @@ class SimulatedClock(Clock):
                 self._go_to(moment)
                 happens()
             self._go_to(target)
-            if self._linger:
-                time.sleep(self._linger)
+            if self.linger:
+                time.sleep(self.linger)
 
     def _go_to(self, moment: float) -> None:
         if moment > self._now:

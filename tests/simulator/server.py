@@ -56,10 +56,10 @@ class Front:
             entry.status = answer.status
             return effects.to_response(answer)
         entry.fault = rule.fault.kind
-        response, entry.status = await effects.deliver(rule.fault, request, body, work, self._shown_now)
+        response, entry.status = await effects.deliver(rule.fault, request, body, work, self.shown_now)
         return response
 
-    def _shown_now(self) -> float:
+    def shown_now(self) -> float:
         return self.world.now() + self.world.settings.clock_skew
 
     def _open_entry(self, request: web.Request, call: Call) -> Entry:
@@ -121,7 +121,7 @@ def build(world: World) -> tuple[web.Application, Front]:
         if not world.settings.date_header:
             del response.headers["Date"]
         else:
-            response.headers["Date"] = http_date(front._shown_now())
+            response.headers["Date"] = http_date(front.shown_now())
 
     @web.middleware
     async def note_use(request: web.Request, handler: Any) -> web.StreamResponse:

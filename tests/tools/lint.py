@@ -21,8 +21,8 @@ def lint(environment: Environment) -> None:
     mypy_env = {**env, "MYPYPATH": os.pathsep.join([str(tree), str(ROOT / "tests" / "tools")])}
     scripts = ["tests/tools/dev.sh", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(".ci/*"))]
     checks: list[tuple[str, list[str], dict[str, str]]] = [
-        ("ruff check", ["ruff", "check", "--quiet", "."], env),
-        ("ruff format", ["ruff", "format", "--quiet", "--diff", "."], env),
+        ("ruff check", ["ruff", "check", "--quiet", "--output-format=concise", "."], env),
+        ("ruff format", ["ruff", "format", "--check", "."], env),
         ("yamllint", ["yamllint", "--strict", "."], env),
         ("shellcheck", ["shellcheck", *scripts], env),
         ("mypy", ["mypy", "--config-file", ".mypy.ini", *_typed_packages()], mypy_env),

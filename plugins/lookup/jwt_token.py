@@ -1,0 +1,261 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: jwt_token
+short_description: Get a token of BMC Helix for the calls of a play
+version_added: 1.0.0
+description:
+  - Logs in to the BMC Helix Portal with a pair of keys and returns the JSON web token, as one string.
+  - Ansible evaluates a lookup at every use, for each task, host and item of a loop. All these uses share one login, see
+    O(cache).
+  - A token lives about 15 minutes. Nearly always it is better to give the keys to the modules, which renew their token
+    while they wait. This lookup is for calls that no module of this collection makes, and for managed hosts that must
+    not see the keys.
+author:
+  - CapacityOps (@capacityops)
+extends_documentation_fragment:
+  - capacityops.bmc_helix._connection.plugin
+  - capacityops.bmc_helix._connection
+options:
+  cache:
+    description:
+      - Whether the token is kept until the end of this run of Ansible, so that there is one login however many tasks,
+        hosts, loops and forks use it. It is renewed before it expires.
+      - It is kept in a file of mode 0600 in the private temporary folder of the run, which Ansible deletes at its end.
+        If there is no such folder, every use logs in.
+      - Keys that were refused are not tried again for a minute.
+      - With V(false) every use logs in.
+    # Raw for the reason that is given in the fragment.
+    type: raw
+    default: true
+    env:
+      - name: HELIX_CACHE
+    ini:
+      - section: bmc_helix
+        key: cache
+    vars:
+      - name: helix_cache
+notes:
+  - There are no terms. Use C(lookup), not C(query), which would return a list.
+  - Options count in this order - given to the lookup, variable, environment variable, configuration file. Everywhere an
+    empty one counts as not set.
+  - O(allow_http), O(validate_certs) and O(cache) are booleans. A word that is none is an error.
+  - The lookup logs in in check mode too; a login changes nothing.
+  - If O(token) is given without keys, it is returned as it is, unless it has expired by the clock of the control node.
+  - A task that prints the token prints a secret. A fact that holds it is written to the fact cache, if there is one.
+    Before ansible-core 2.22 nothing masks it; use C(no_log) there.
+seealso:
+  - module: capacityops.bmc_helix.etl_action
+  - ref: ansible_collections.capacityops.bmc_helix.docsite.guide_tokens
+    description: How logins and tokens work, and when to use this lookup.
+"""
+
+EXAMPLES = r"""
+- name: Call an endpoint that has no module
+  ansible.builtin.uri:
+    url: "https://acme-itom.onbmc.com/dco/api/v1/etls"
+    headers:
+      Authorization: "Bearer {{ lookup('capacityops.bmc_helix.jwt_token', url='https://acme-itom.onbmc.com') }}"
+  no_log: true
+  delegate_to: localhost
+
+- name: Let managed hosts use a token, while the keys stay on the control node
+  hosts: etl_engines
+  module_defaults:
+    group/capacityops.bmc_helix.helix:
+      url: https://acme-itom.onbmc.com
+      token: "{{ lookup('capacityops.bmc_helix.jwt_token') }}"
+  vars:
+    helix_url: https://acme-itom.onbmc.com
+    helix_access_key: "{{ vault_helix_access_key }}"
+    helix_access_secret_key: "{{ vault_helix_access_secret_key }}"
+  tasks:
+    - name: Stop the ETL of this engine
+      capacityops.bmc_helix.etl_action:
+        action: stop
+        etl_name: "{{ etl_of_this_engine }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: A list of one string, the JSON web token without the word C(Bearer). C(lookup) gives the string alone.
+  type: list
+  elements: str
+  sample: ["eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE3OTU0NDQ1ODh9.c2lnbmF0dXJl"]
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ansible import constants
+from ansible.errors import AnsibleLookupError, AnsibleOptionsError
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.lookup import LookupBase
+from ansible.utils.display import Display
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock, rfc3339
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
+    AuthenticationError,
+    HelixError,
+    MissingLibraryError,
+    OptionError,
+)
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
+from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._token_cache import (
+    CacheUnusableError,
+    TokenCache,
+    shared_token,
+)
+
+try:
+    from ansible.module_utils.secrets import register_secret
+except ImportError:
+    # ansible-core before 2.22 has no masking for what a lookup returns.
+    register_secret = None
+
+NAME = "capacityops.bmc_helix.jwt_token"
+#: The types of the options, as plain Python types: values of ansible-core 2.19 and newer carry tags.
+_TYPES = {**{name: option.type for name, option in CONNECTION.items()}, "cache": "bool"}
+_PLAIN = {"str": str, "path": str, "int": int, "float": float}
+#: These do not make another token.
+_NOT_IN_IDENTITY = frozenset(("request_timeout", "retries", "cache"))
+
+display = Display()
+
+
+class LookupModule(LookupBase):
+    # Whether the variable helix_token is being evaluated; it may hold this very lookup.
+    _evaluating_token = False
+
+    def run(self, terms: list[Any], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[str]:
+        if terms:
+            raise AnsibleOptionsError(
+                f"jwt_token takes no terms. Give it options by name: lookup('{NAME}', url='https://HOST')."
+            )
+        redactor = Redactor(register_secret)
+        try:
+            return [self._token(self._plain_options(variables or {}, kwargs), redactor)]
+        except OptionError as error:
+            raise AnsibleOptionsError(f"jwt_token: {error.sentence()}") from None
+        except MissingLibraryError:
+            raise AnsibleLookupError(
+                f"jwt_token: the Python library requests is missing in {sys.executable}, which runs Ansible itself on"
+                f" the control node. Install it there ({sys.executable} -m pip install requests), or add it to your"
+                " execution environment."
+            ) from None
+        except HelixError as error:
+            said = f" The server said: {error.server_message}" if error.server_message else ""
+            raise AnsibleLookupError(redactor.text(f"jwt_token: {error.sentence()}{said}", limit=2000)) from None
+
+    def _plain_options(self, variables: Mapping[str, Any], direct: Mapping[str, Any]) -> dict[str, Any]:
+        """The options, read as Ansible reads them, except that an empty value counts as not set."""
+        unknown = sorted(set(direct) - set(_TYPES))
+        if unknown:
+            raise AnsibleOptionsError(
+                f"jwt_token has no option {', '.join(unknown)}. It has {', '.join(sorted(_TYPES))}."
+            )
+        direct = {name: value for name, value in direct.items() if not _is_blank(value)}
+        names = [name for name in _TYPES if name not in direct]
+        with _without_blank_variables(option.env for option in CONNECTION.values()):
+            self.set_options(var_options=self._variables(variables, names), direct=direct)
+        return {name: _plain(name, kind, self.get_option(name)) for name, kind in _TYPES.items()}
+
+    def _variables(self, variables: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+        """Our variables as values: core hands them over as they were written, with their templates."""
+        values: dict[str, Any] = {}
+        for name in names:
+            variable = f"helix_{name}"
+            if variable not in variables or (name == "token" and LookupModule._evaluating_token):
+                continue
+            if name == "token":
+                LookupModule._evaluating_token = True
+            try:
+                value = self._templar.template(variables[variable])
+            finally:
+                if name == "token":
+                    LookupModule._evaluating_token = False
+            if not _is_blank(value):
+                values[variable] = value
+        return values
+
+    def _token(self, options: dict[str, Any], redactor: Redactor) -> str:
+        redactor.add(*(options[name] for name in ("access_key", "access_secret_key", "token")))
+        redactor.add_url(options["proxy"])
+
+        def say(words: str) -> None:
+            display.vvv(f"{NAME}: {redactor.text(words)}")
+
+        if options["token"] and not (options["access_key"] or options["access_secret_key"]):
+            say("returning the token that was given")
+            return _given_token(options["token"])
+
+        def fetch(carried: dict[str, Any] | None) -> dict[str, Any]:
+            # Not at the top: it imports requests, which takes longer than everything else where the token is at hand.
+            from ansible_collections.capacityops.bmc_helix.plugins.module_utils._client import connect
+
+            tokens = connect(options, redactor, Clock(), carried=carried).tokens
+            tokens.current()
+            return tokens.export() or {}
+
+        if options["cache"]:
+            identity = {name: value for name, value in options.items() if name not in _NOT_IN_IDENTITY}
+            try:
+                carried = shared_token(TokenCache(str(constants.DEFAULT_LOCAL_TMP), identity), fetch, Clock(), say)
+            except CacheUnusableError as error:
+                say(f"the temporary folder of this run cannot keep the token ({error}); logging in for this use alone")
+                carried = fetch(None)
+        else:
+            say("logging in for this use alone, because of cache: false")
+            carried = fetch(None)
+        redactor.add(carried["token"], carried.get("refresh_token"))
+        return str(carried["token"])
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _plain(name: str, kind: str, value: Any) -> Any:
+    if _is_blank(value):
+        # Only the configuration file can still be blank here.
+        return CONNECTION[name].default if name in CONNECTION else True
+    if kind != "bool":
+        return _PLAIN[kind](value)
+    try:
+        return boolean(value)
+    except TypeError:
+        raise OptionError(f"The option {name} is {str(value)!r}, which is neither true nor false.") from None
+
+
+def _given_token(text: str) -> str:
+    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import (
+        checked_token,
+        jwt_claims,
+        usable_life,
+    )
+
+    token = checked_token(text, "The option token")
+    if usable_life(token, Clock().wall()) <= 0:
+        when = rfc3339(float(jwt_claims(token)["exp"]))
+        raise AuthenticationError(
+            f"The token given in option token has expired at {when}, by the clock of the control node.",
+            remedy="Get a new one, or give access_key and access_secret_key as well (a token lives about 15 minutes).",
+        )
+    return token
+
+
+@contextmanager
+def _without_blank_variables(names: Iterable[str]) -> Iterator[None]:
+    """Hide empty environment variables from core while it reads options: it would take them for given values."""
+    blank = {name: os.environ.pop(name) for name in (*names, "HELIX_CACHE") if not os.environ.get(name, "-").strip()}
+    try:
+        yield
+    finally:
+        os.environ.update(blank)

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Those who race: this collection, a hand-written playbook, a bare script. All do the same work, which is checked."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.bench.measuring import Run, run
+from tests.functional.support import COLLECTION, INVENTORY, base_environment
+from tests.simulator.client import SimulatorProcess
+
+HERE = Path(__file__).parent
+MODULE = f"ansible_collections.{COLLECTION}.plugins.modules.etl_action"
+DURATION = 1.0
+FIRST_ID = 1001
+
+
+class Arena:
+    """A simulator, a clean environment, and the ways to run ETLs against it."""
+
+    def __init__(self, simulator: SimulatorProcess, folder: Path) -> None:
+        self.simulator = simulator
+        self.folder = folder
+        self.env = {
+            **base_environment(folder),
+            **simulator.environment(),
+            "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback_plugins"),
+            "ANSIBLE_CALLBACKS_ENABLED": "stopwatch",
+        }
+        self.etl_ids: list[int] = []
+
+    @staticmethod
+    @contextmanager
+    def opened() -> Iterator[Arena]:
+        with SimulatorProcess() as simulator, tempfile.TemporaryDirectory(prefix="helix-bench-") as folder:
+            yield Arena(simulator, Path(folder))
+
+    # -- the scene --------------------------------------------------------------------------------------------------
+
+    def prepare(self, count: int, latency_ms: int = 0, duration: float = DURATION, **fields: Any) -> None:
+        """So many ETLs that ran a day ago, each fifth of which will end with WARNING."""
+        self.etl_ids = list(range(FIRST_ID, FIRST_ID + count))
+        etls = [
+            {"id": etl_id, "state": "ENDED", "duration": duration, "exit": _exit_of(etl_id), **fields}
+            for etl_id in self.etl_ids
+        ]
+        self.simulator.control.reset({"config": {"latency_ms": latency_ms}, "etls": etls})
+
+    def checked(self, done: Run) -> Run:
+        """The run, if all ETLs ran exactly once and their exits were seen.
+
+        :raises RuntimeError: a comparison would not be one.
+        """
+        done.counters = self.simulator.control.counters()
+        if done.counters["launches_by_etl"] != dict.fromkeys(self.etl_ids, 1):
+            raise RuntimeError(f"Not every ETL ran once: {done.counters['launches_by_etl']}")
+        if done.verdicts() != {etl_id: _exit_of(etl_id) for etl_id in self.etl_ids}:
+            raise RuntimeError(f"Wrong verdicts: {done.verdicts()}")
+        return done
+
+    # -- the contenders ---------------------------------------------------------------------------------------------
+
+    def playbook(self, path: Path, variables: Mapping[str, Any]) -> Run:
+        command = [Path(sys.executable).with_name("ansible-playbook"), "-i", INVENTORY, path]
+        return run([*command, "--extra-vars", json.dumps(dict(variables))], self.env, self.folder)
+
+    def ours(self, max_parallel: int) -> Run:
+        variables = {"etl_ids": self.etl_ids, "max_parallel": max_parallel}
+        return self.checked(self.playbook(HERE / "playbooks" / "ours.yml", variables))
+
+    def uri(self) -> Run:
+        name = "uri.yml" if len(self.etl_ids) == 1 else "uri_loop.yml"
+        return self.checked(self.playbook(HERE / "playbooks" / name, {"etl_ids": self.etl_ids}))
+
+    def bare(self) -> Run:
+        done = run([sys.executable, HERE / "bare.py", len(self.etl_ids), *self.etl_ids], self.env, self.folder)
+        done.tasks = [{"verdicts": json.loads(done.output)}]
+        return self.checked(done)
+
+    def ping(self) -> Run:
+        return self.playbook(HERE / "playbooks" / "ping.yml", {})
+
+    def module(self, max_parallel: int) -> Run:
+        """The module alone, as a process without Ansible around it."""
+        options = {"action": "run", "etl_id": self.etl_ids, "max_parallel": max_parallel}
+        command = [sys.executable, "-m", MODULE]
+        done = run(command, self.env, self.folder, json.dumps({"ANSIBLE_MODULE_ARGS": options}))
+        entries = json.loads(done.output)["etls"]
+        done.tasks = [{"verdicts": {entry["etl_id"]: entry["after"]["exit_code"] for entry in entries}}]
+        return self.checked(done)
+
+    def tasks(self, tasks: Sequence[Mapping[str, Any]]) -> Run:
+        path = self.folder / "tasks.yml"
+        play = {"hosts": "localhost", "gather_facts": False, "tasks": list(tasks)}
+        path.write_text(json.dumps([play]), encoding="utf-8")
+        return self.playbook(path, {})
+
+    def ended_at(self) -> float:
+        """When the last execution ended, by the server's clock, which is this machine's."""
+        return max(execution["ended_at"] for execution in self.simulator.control.executions())
+
+
+def _exit_of(etl_id: int) -> str:
+    return "WARNING" if etl_id % 5 == 0 else "OK"

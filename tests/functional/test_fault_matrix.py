@@ -1,0 +1,388 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every exchange with the server goes wrong in every way; the verdict must be the truth, and nothing starts twice.
+
+Each cell of the matrix is one whole run of `etl_action` with one fault in it. A cell is
+
+    G  green: it happened, and the task says so
+    F  failed, and certainly nothing was done
+    U  failed, and it says that it cannot know what became of it
+
+The table of all cells is written to .cache/reports/fault-matrix.txt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any, Optional
+from unittest import mock
+
+import pytest
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import Transport
+
+from tests.functional.inprocess import Done, InProcess
+from tests.functional.support import ROOT, assert_no_secret
+
+pytest_plugins = ("tests.functional.inprocess",)
+
+ETL = 321
+NAME = "Nightly import"
+#: Real seconds. A slow answer takes longer than the client has patience.
+PATIENCE, SLOW = 0.15, 0.3
+REPORT = ROOT / ".cache" / "reports" / "fault-matrix.txt"
+
+
+@dataclass(frozen=True)
+class Row:
+    """An exchange, and a task in which it takes place.
+
+    :param skip: how many requests of this sort pass before the fault.
+    :param at: simulated second at which the fault is set, where a number of requests does not tell.
+    """
+
+    exchange: str
+    action: str = "run"
+    etl: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    skip: int = 0
+    at: Optional[float] = None
+
+
+LONG = {"duration": 400}
+SHORT_TOKENS = {"token_life": 100}
+ROWS = {
+    "login": Row("login"),
+    "refresh": Row("refresh", etl=LONG, config=SHORT_TOKENS),
+    "login while waiting": Row("login", etl=LONG, config={**SHORT_TOKENS, "refresh_mode": "absent"}, skip=1),
+    "list": Row("list", options={"etl_name": NAME}),
+    "status before": Row("status"),
+    "POST run": Row("run"),
+    "POST schedule": Row("schedule", "schedule"),
+    "POST stop": Row("stop", "stop", etl={"state": "RUNNING", "duration": None}),
+    "POST kill": Row("kill", "kill", etl={"state": "RUNNING", "duration": None}),
+    "POST kill, waiting": Row("kill", "kill", etl={"state": "WAITING"}),
+    "status, lag": Row("status", skip=1),
+    "status, running": Row("status", at=8.0),
+    "status, ended": Row("status", at=15.0, etl={"duration": 9.9}),
+    "status, scheduling": Row("status", "schedule", skip=1),
+    "status, stopping": Row("status", "stop", etl={"state": "RUNNING", "duration": None}, skip=1),
+}
+COLUMNS: dict[str, dict[str, Any]] = {
+    "refused": {},
+    "reset before": {"kind": "reset_before"},
+    "reset after": {"kind": "reset_after"},
+    "400": {"kind": "status", "code": 400, "body": {"error": "Bad request"}},
+    "400 empty": {"kind": "status", "code": 400},
+    "401": {"kind": "status", "code": 401},
+    "403": {"kind": "status", "code": 403},
+    "404": {"kind": "status", "code": 404},
+    "429": {"kind": "status", "code": 429},
+    "429 Retry-After": {"kind": "status", "code": 429, "retry_after": 7},
+    "500": {"kind": "status", "code": 500},
+    "502": {"kind": "status", "code": 502},
+    "503": {"kind": "status", "code": 503},
+    "503 Retry-After": {"kind": "status", "code": 503, "retry_after": 7},
+    "504": {"kind": "status", "code": 504},
+    "done, 500": {"kind": "accept_then_status", "code": 500},
+    "done, 502": {"kind": "accept_then_status", "code": 502},
+    "done, 503 Retry-After": {"kind": "accept_then_status", "code": 503, "retry_after": 7},
+    "done, 504": {"kind": "accept_then_status", "code": 504},
+    "HTML": {"kind": "html_200"},
+    "done, HTML": {"kind": "html_200", "work": True},
+    "cut JSON": {"kind": "cut_json"},
+    "done, 42": {"kind": "wrong_shape"},
+    "done, {}": {"kind": "wrong_shape", "body": {}},
+    "done, []": {"kind": "wrong_shape", "body": []},
+    "empty": {"kind": "status", "code": 200},
+    "slow": {"kind": "slow", "seconds": SLOW},
+    "done, slow": {"kind": "slow_after", "seconds": SLOW},
+    "slow, nothing": {"kind": "slow_before_nothing", "seconds": SLOW},
+    "login page": {"kind": "redirect", "location": "/login"},
+    "other host": {"kind": "redirect"},
+    "other host 307": {"kind": "redirect", "code": 307},
+}
+
+#: After these a read is tried again at once.
+RETRIED = {
+    *("refused", "reset before", "reset after", "cut JSON", "slow", "done, slow", "slow, nothing", "429"),
+    *("429 Retry-After", "502", "503", "503 Retry-After", "504", "done, 502", "done, 503 Retry-After", "done, 504"),
+}
+#: Answers to a write that prove that it was not carried out, and that may be different in a moment.
+NOT_CARRIED_OUT = {"refused", "401", "429", "429 Retry-After", "login page", "other host", "other host 307"}
+#: Nothing was done, but the client cannot know that.
+NOBODY_KNOWS = {
+    *("reset before", "500", "502", "503", "503 Retry-After", "504", "HTML", "empty", "slow, nothing"),
+}
+FINAL = {"400", "400 empty", "403", "404"}
+#: An empty answer means that an ETL has no state, so that it never ran.
+NO_STATE = {"empty", "done, {}"}
+
+
+def expected_once(row_name: str, column: str) -> str:
+    """The verdict after a single fault."""
+    row = ROWS[row_name]
+    if row_name == "login while waiting" and column == "401":
+        return "U"  # the keys are refused: nobody can look any more
+    if row.exchange == "refresh" or row.skip or row.at:
+        return "G"  # a wait forgives what is lost
+    if row.exchange in ("login", "list", "status"):
+        fine = RETRIED | ({"401"} if row.exchange != "login" else set())
+        fine |= NO_STATE if row.exchange == "status" else set()
+        return "G" if column in fine else "F"
+    if column in FINAL:
+        return "F"
+    if column in NOBODY_KNOWS and row.action in ("run", "schedule"):
+        return "U"
+    return "G"  # done, or certainly not done and sent again; stop and kill may be repeated in any case
+
+
+class Trap:
+    """The other host of a redirect: remembers what came."""
+
+    def __init__(self) -> None:
+        trap = self
+        self.requests: list[str] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def handle_one_request(self) -> None:
+                trap.requests.append(self.rfile.readline().decode("latin-1"))
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://localhost:{self._server.server_port}/"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture(scope="session")
+def trap() -> Iterator[Trap]:
+    trap = Trap()
+    yield trap
+    trap.close()
+
+
+@pytest.fixture(scope="session")
+def closed_port() -> Iterator[int]:
+    """A port on which nobody listens: it is bound, so that nobody else takes it."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@contextlib.contextmanager
+def refused_connections(row: Row, times: int, port: int, clock_now: Any) -> Iterator[None]:
+    """Send the requests of an exchange to a closed port: the kernel refuses them."""
+    endings = {"login": "/login", "refresh": "/auth/tokens", "list": "/etls/"}
+    ending = endings.get(row.exchange, f"/{row.exchange}")
+    counts = {"seen": 0, "hit": 0}
+    once = Transport.once
+
+    def sometimes(self: Transport, method: str, url: str, *arguments: Any) -> Any:
+        if url.endswith(ending) and (row.at is None or clock_now() >= row.at):
+            counts["seen"] += 1
+            if counts["seen"] > row.skip and (times < 0 or counts["hit"] < times):
+                counts["hit"] += 1
+                url = f"http://127.0.0.1:{port}{ending}"
+        return once(self, method, url, *arguments)
+
+    with mock.patch.object(Transport, "once", sometimes):
+        yield
+    assert counts["hit"] > 0, "the fault did not take place"
+
+
+@dataclass
+class Cell:
+    done: Done
+    mine: list[dict[str, Any]]
+    accepted: int
+    truth: dict[str, Any]
+    hits: int
+
+    @property
+    def verdict(self) -> str:
+        if not self.done.failed:
+            return "G"
+        return "U" if self.done.outcome in ("unconfirmed", "timed_out") else "F"
+
+
+def run_cell(library: InProcess, row: Row, column: str, times: int, trap: Trap, closed_port: int) -> Cell:
+    control, clock = library.control, library.clock
+    control.configure(**row.config)
+    # A second run would be executed beside the first, or after it: each launch shows.
+    etl = {"name": NAME, "state": "ENDED", "start_lag": 4, "duration": 10, "run_when_running": "parallel", **row.etl}
+    control.put_etl(ETL, **etl)
+    fault = {**COLUMNS[column]}
+    if column.startswith("other host"):
+        fault["location"] = trap.url
+    slow = "slow" in column
+    options = {
+        "action": row.action,
+        "etl_id": None if "etl_name" in row.options else ETL,
+        "wait_timeout": 900,
+        "start_timeout": 60,
+        "request_timeout": PATIENCE if slow else 10,
+        **row.options,
+    }
+    clock.linger = SLOW / 4 if slow and row.exchange in ("run", "schedule", "stop", "kill") else 0.0
+    trouble: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    if column == "refused":
+        trouble = refused_connections(row, times, closed_port, clock.now)
+    else:
+
+        def happens() -> None:
+            control.fault({"exchange": row.exchange}, fault, skip=row.skip, times=times)
+
+        if row.at is None:
+            happens()
+        else:
+            clock.at(row.at, happens)
+    with trouble:
+        done = library("etl_action", **options)
+    if slow:
+        time.sleep(SLOW)  # what the client gave up may still be carried out
+    control.advance(60)
+    hits = 1 if column == "refused" else sum(rule["hits"] for rule in control.faults())
+    counters = control.counters()
+    return Cell(
+        done=done,
+        mine=[e for e in control.executions(ETL) if isinstance(e["cause"], int)],
+        accepted=counters["accepted_by_etl"].get(ETL, 0),
+        truth=control.status(ETL),
+        hits=hits,
+    )
+
+
+def check_truth(cell: Cell, row: Row) -> None:
+    """What must hold whatever goes wrong."""
+    done, action = cell.done, row.action
+    if action in ("run", "schedule"):
+        assert cell.accepted <= 1, "it was asked for twice"
+        assert len(cell.mine) <= 1, "it was started twice"
+    if not done.failed:
+        assert done.changed
+        assert done["etl"]["error"] if "error" in done["etl"] else True
+        if action == "run":
+            assert done.outcome == "succeeded"
+            (execution,) = cell.mine
+            assert execution["exit"] == "OK"
+            assert execution["ended_at"] is not None
+        elif action == "schedule":
+            assert done.outcome == "scheduled"
+            assert cell.truth["scheduled"]
+        else:
+            assert done.outcome == "stopped"
+            assert cell.truth["executing"] == 0
+            assert cell.truth["state"] != "WAITING"
+    elif done.outcome in (None, "failed"):
+        assert cell.accepted == 0, "it was started, and the task says that it was not"
+        assert not done.changed
+    else:
+        assert done.outcome in ("unconfirmed", "timed_out"), done.outcome
+
+
+def check_words(cell: Cell) -> None:
+    """A failure can be read and tells what to do."""
+    done = cell.done
+    if not done.failed:
+        return
+    message, error = done["msg"], done["error"]
+    assert str(ETL) in message or NAME in message, message
+    assert set(error) == {"kind", "http_status", "method", "path", "server_message", "remedy"}
+    assert len(error["remedy"]) > 20
+    assert error["remedy"] in message
+    assert "<" not in message, message
+    assert not any(word in message for word in ("Exception", "Errno", "object at", "None", "{}")), message
+    if cell.accepted:
+        assert "request" in message, message
+
+
+@pytest.fixture(scope="session")
+def results() -> Iterator[dict[tuple[str, str, int], str]]:
+    """The cells of this process. They are added to those of the other processes of this test run, and printed."""
+    mine: dict[tuple[str, str, int], str] = {}
+    yield mine
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    data = REPORT.with_suffix(".json")
+    with data.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        text = file.read()
+        known = json.loads(text) if text else {}
+        run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+        if known.get("run") != run:
+            known = {"run": run, "cells": []}
+        known["cells"] += [[*place, verdict] for place, verdict in mine.items()]
+        file.truncate(0)
+        json.dump(known, file)
+        REPORT.write_text(table({(r, c, t): v for r, c, t, v in known["cells"]}), encoding="utf-8")
+
+
+TIMES = (1, 3, -1)
+TITLES = {1: "once", 3: "three times", -1: "for ever"}
+
+
+def table(cells: dict[tuple[str, str, int], str]) -> str:
+    """The matrix for people: a letter for each number of faults (once, three times, for ever)."""
+    names = list(ROWS)
+    lines = [
+        "Every exchange x every fault. G green and true, F failed and certainly nothing done, U failed and unknown.",
+        f"Three letters: the fault came {', '.join(TITLES[t] for t in TIMES)}; '-' where that was not tried.",
+        "",
+    ]
+    lines += [f"{' ' * 23}{'|   ' * index}+-- {name}" for index, name in enumerate(names)]
+    for column in COLUMNS:
+        letters = ["".join(cells.get((name, column, times), "-") for times in TIMES) for name in names]
+        lines.append(f"{column:<22} {' '.join(letters)}")
+    counts = Counter(cells.values())
+    parts = ", ".join(f"{counts[letter]} {letter}" for letter in "GFU")
+    lines += ["", f"{len(cells)} cells: {parts}; none started twice, none told an untruth."]
+    return "\n".join(lines) + "\n"
+
+
+def _cells() -> list[Any]:
+    cells = []
+    for row in ROWS:
+        for column in COLUMNS:
+            for times in TIMES:
+                if times != 1 and "slow" in column:
+                    continue  # real seconds; three of them show nothing more
+                cells.append(pytest.param(row, column, times, id=f"{row}-{column}-{TITLES[times]}"))
+    return cells
+
+
+@pytest.mark.parametrize(("row_name", "column", "times"), _cells())
+def test_fault(
+    row_name: str,
+    column: str,
+    times: int,
+    library: InProcess,
+    trap: Trap,
+    closed_port: int,
+    results: dict[tuple[str, str, int], str],
+) -> None:
+    row = ROWS[row_name]
+    cell = run_cell(library, row, column, times, trap, closed_port)
+    results[row_name, column, times] = cell.verdict
+    told = f"{cell.verdict} {cell.done.outcome}: {cell.done['msg']}"
+    assert cell.hits > 0, "the fault did not take place"
+    check_truth(cell, row)
+    check_words(cell)
+    assert_no_secret(json.dumps(cell.done.result), [library.simulator.access_secret_key])
+    assert trap.requests == [], "something was sent to the other host"
+    if times == 1:
+        assert cell.verdict == expected_once(row_name, column), told

@@ -1,0 +1,329 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lookup jwt_token in real plays: logins are counted at the server, and what is left behind on the disk."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.functional.support import COLLECTION, ROOT, Played, run_ansible
+from tests.simulator.client import SimulatorProcess
+
+JWT = f"lookup('{COLLECTION}.jwt_token')"
+HASH = f"{{{{ {JWT} | hash('sha256') }}}}"
+
+
+@pytest.fixture
+def five_hosts(tmp_path: Path) -> Path:
+    path = tmp_path / "hosts.yml"
+    settings = "{ansible_connection: local, ansible_python_interpreter: '{{ ansible_playbook_python }}'}"
+    lines = ["all:", "  hosts:", *(f"    h{number}: {settings}" for number in range(5)), ""]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def left_behind(environment: dict[str, str], tmp_path: Path) -> Callable[[], list[Path]]:
+    """Ansible's temporary folder of this test, and what is still in it."""
+    folder = tmp_path / "local-tmp"
+    environment["ANSIBLE_LOCAL_TEMP"] = str(folder)
+    return lambda: sorted(folder.rglob("*"))
+
+
+def logins(simulator: SimulatorProcess) -> int:
+    return int(simulator.control.counters()["logins"])
+
+
+def fingerprints(done: Played) -> set[str]:
+    return set(re.findall(r"\b[0-9a-f]{64}\b", done.output))
+
+
+def test_one_login_for_ten_tasks_on_five_hosts_with_loops_and_forks(
+    play: Callable[..., Played],
+    simulator: SimulatorProcess,
+    five_hosts: Path,
+    left_behind: Callable[[], list[Path]],
+) -> None:
+    tasks = [
+        {"name": f"Use {number}", "ansible.builtin.debug": {"msg": f"{HASH} {{{{ item }}}}"}, "loop": [1, 2, 3]}
+        for number in range(10)
+    ]
+    done = play(tasks, hosts="all", inventory=five_hosts, arguments=("--forks", "20"))
+    assert done.rc == 0, done.output
+    assert len(done.tasks) == 50
+    assert len(fingerprints(done)) == 1
+    assert logins(simulator) == 1
+    assert left_behind() == []
+
+
+def test_without_the_cache_every_use_logs_in(
+    play: Callable[..., Played], simulator: SimulatorProcess, left_behind: Callable[[], list[Path]]
+) -> None:
+    done = play([{"ansible.builtin.debug": {"msg": HASH}}] * 3, env={"HELIX_CACHE": "false"})
+    assert done.rc == 0, done.output
+    assert len(fingerprints(done)) == 3
+    assert logins(simulator) == 3
+    assert left_behind() == []
+
+
+def test_the_file_is_private_while_the_run_lasts(
+    play: Callable[..., Played], simulator: SimulatorProcess, left_behind: Callable[[], list[Path]], tmp_path: Path
+) -> None:
+    done = play(
+        f"""
+        - name: Use
+          ansible.builtin.debug:
+            msg: "{HASH}"
+        - name: Look
+          ansible.builtin.command: find {tmp_path / "local-tmp"} -name bmc_helix-* -printf '%m %f\\n'
+          changed_when: false
+        - name: Search for the keys
+          ansible.builtin.command: grep -r -e {simulator.access_key} {tmp_path / "local-tmp"}
+          register: found
+          changed_when: false
+          failed_when: found.rc != 1
+        """,
+    )
+    assert done.rc == 0, done.output
+    files = sorted(done.task("Look")["stdout_lines"])
+    assert [re.sub("[0-9a-f]{32}", "HASH", line) for line in files] == [
+        "600 bmc_helix-HASH.json",
+        "600 bmc_helix-HASH.lock",
+    ]
+    assert left_behind() == []
+
+
+def test_a_failed_play_leaves_nothing_either(
+    play: Callable[..., Played], left_behind: Callable[[], list[Path]]
+) -> None:
+    done = play([{"ansible.builtin.debug": {"msg": HASH}}, {"ansible.builtin.fail": {"msg": "on purpose"}}])
+    assert done.rc != 0
+    assert left_behind() == []
+
+
+def test_module_defaults_with_the_action_group(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    """The modules get the token and no keys; the keys stay with the lookup."""
+    simulator.control.put_etl(321, name="Load", duration=1)
+    done = play(
+        f"""
+        - hosts: localhost
+          gather_facts: false
+          module_defaults:
+            group/{COLLECTION}.helix:
+              url: {simulator.url}
+              ca_path: {simulator.ca_file}
+              token: "{{{{ {JWT} }}}}"
+          environment:
+            HELIX_ACCESS_KEY: ""
+            HELIX_ACCESS_SECRET_KEY: ""
+          tasks:
+            - name: List
+              {COLLECTION}.etl_info:
+                name_pattern: Load
+            - name: Run
+              {COLLECTION}.etl_action:
+                action: run
+                etl_id: 321
+                poll_interval: 1
+            - name: Wait
+              {COLLECTION}.etl_wait:
+                etl_id: 321
+                until: idle
+        """,
+        verbosity=5,
+    )
+    assert done.rc == 0, done.output
+    assert done.task("Run")["etl"]["outcome"] == "succeeded"
+    assert done.task("List")["etls"][0]["status"] is not None
+    assert logins(simulator) == 1
+
+
+def test_check_mode_logs_in_and_changes_nothing(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    done = play([{"ansible.builtin.debug": {"msg": HASH}}], check=True)
+    assert done.rc == 0, done.output
+    assert len(fingerprints(done)) == 1
+    assert [request["exchange"] for request in simulator.control.requests()] == ["login"]
+
+
+def test_set_fact_keeps_one_token(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    done = play(
+        f"""
+        - name: Remember
+          ansible.builtin.set_fact:
+            helix_token: "{{{{ {JWT} }}}}"
+          no_log: true
+        - name: Type
+          ansible.builtin.debug:
+            msg: "{{{{ helix_token is string }}}} {{{{ helix_token | hash('sha256') }}}}"
+        - name: A fact of the name helix_token is the option token of later uses
+          ansible.builtin.debug:
+            msg: "{HASH}"
+        """,
+        verbosity=3,
+    )
+    assert done.rc == 0, done.output
+    assert "True" in done.task("Type")["msg"]
+    assert len(fingerprints(done)) == 1
+    assert logins(simulator) == 1
+
+
+def test_a_variable_may_hold_the_lookup(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    variables = {"helix_token": f"{{{{ {JWT} }}}}", "helix_tenant_id": "{{ tenant }}", "tenant": simulator.tenant_id}
+    done = play(
+        [
+            {"ansible.builtin.debug": {"msg": "{{ helix_token | hash('sha256') }}"}},
+            {"ansible.builtin.debug": {"msg": HASH}},
+        ],
+        variables=variables,
+    )
+    assert done.rc == 0, done.output
+    assert len(fingerprints(done)) == 1
+    assert logins(simulator) == 1
+
+
+def test_empty_variables_of_awx_do_not_count(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    empty = [
+        "LOGIN_URL",
+        "TENANT_ID",
+        "TOKEN",
+        "VALIDATE_CERTS",
+        "ALLOW_HTTP",
+        "PROXY",
+        "REQUEST_TIMEOUT",
+        "RETRIES",
+        "CACHE",
+    ]
+    empty += ["CLIENT_CERT", "CLIENT_KEY"]
+    done = play([{"ansible.builtin.debug": {"msg": HASH}}] * 2, env={f"HELIX_{name}": "" for name in empty})
+    assert done.rc == 0, done.output
+    assert logins(simulator) == 1
+
+
+def test_an_empty_validate_certs_still_verifies(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    changes = {"HELIX_VALIDATE_CERTS": "", "HELIX_CA_PATH": "", "HELIX_RETRIES": "0"}
+    task: dict[str, Any] = {"ansible.builtin.debug": {"msg": HASH}, "vars": {"helix_validate_certs": ""}}
+    done = play([task], env=changes)
+    assert done.rc != 0
+    assert "is signed by an authority that is not trusted here" in done.output
+    assert logins(simulator) == 0
+    assert play([task], env={**changes, "HELIX_VALIDATE_CERTS": "no"}).rc == 0
+
+
+def test_options_from_the_configuration_file(
+    play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    settings = {name.lower().replace("helix_", ""): value for name, value in simulator.environment().items()}
+    config = tmp_path / "own.cfg"
+    lines = [f"{name} = {value}" for name, value in settings.items()]
+    text = (ROOT / "tests" / "ansible.cfg").read_text(encoding="utf-8")
+    config.write_text("\n".join([text, "[bmc_helix]", *lines, ""]), encoding="utf-8")
+    without: dict[str, Any] = dict.fromkeys(simulator.environment(), "")
+    done = play([{"ansible.builtin.debug": {"msg": HASH}}], env={**without, "ANSIBLE_CONFIG": str(config)})
+    assert done.rc == 0, done.output
+    assert logins(simulator) == 1
+
+
+def test_refused_keys_are_tried_once_in_a_run(
+    play: Callable[..., Played], simulator: SimulatorProcess, five_hosts: Path
+) -> None:
+    """Five hosts and two tasks would be ten wrong logins, after which some portals lock the key."""
+    tasks = [{"name": name, "ansible.builtin.debug": {"msg": HASH}, "ignore_errors": True} for name in ("A", "B")]
+    done = play(
+        tasks,
+        hosts="all",
+        inventory=five_hosts,
+        env={"HELIX_ACCESS_SECRET_KEY": "aWrongSecretKeyThatNobodyMaySee"},
+        arguments=("--forks", "20"),
+        verbosity=5,
+    )
+    assert logins(simulator) == 1
+    assert [task.failed for task in done.tasks] == [True] * 10
+    for task in done.tasks:
+        assert "was refused (HTTP 401)" in task["msg"]
+        assert "Check access_key and access_secret_key" in task["msg"]
+    assert "aWrongSecretKeyThatNobodyMaySee" not in done.output
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (f"lookup('{COLLECTION}.jwt_token', 'https://acme-itom.onbmc.com')", "takes no terms"),
+        (f"lookup('{COLLECTION}.jwt_token', acess_key='x')", "has no option acess_key"),
+        (f"lookup('{COLLECTION}.jwt_token', validate_certs='ture')", "is 'ture', which is neither true nor false"),
+        (f"lookup('{COLLECTION}.jwt_token', url='http://127.0.0.1')", "begins with http://"),
+        (f"lookup('{COLLECTION}.jwt_token', url='https://127.0.0.1:9', retries=0)", "refused the connection"),
+    ],
+)
+def test_failures_are_readable(play: Callable[..., Played], call: str, words: str) -> None:
+    done = play([{"ansible.builtin.debug": {"msg": f"{{{{ {call} }}}}"}}])
+    assert done.rc != 0
+    assert words in done.task()["msg"]
+    assert "Traceback" not in done.output
+
+
+def test_a_missing_library_names_the_interpreter(
+    play: Callable[..., Played], environment: dict[str, str], tmp_path: Path
+) -> None:
+    hidden = tmp_path / "hidden" / "requests"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ImportError('hidden')\n", encoding="utf-8")
+    done = play([{"ansible.builtin.debug": {"msg": HASH}}], env={"PYTHONPATH": str(hidden.parent)})
+    assert done.rc != 0
+    message = done.task()["msg"]
+    assert re.search(r"requests is missing in \S*python\S*, which runs Ansible itself on the control node", message)
+    assert "Install it there" in message
+
+
+def test_a_token_is_renewed_before_it_expires(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    """With the refresh token, so that the keys travel once."""
+    simulator.control.configure(token_life=5)
+    done = play(
+        f"""
+        - name: First
+          ansible.builtin.debug:
+            msg: "{HASH}"
+        - name: Later
+          ansible.builtin.pause:
+            seconds: 5
+        - name: Second
+          ansible.builtin.debug:
+            msg: "{HASH}"
+        """,
+    )
+    assert done.rc == 0, done.output
+    assert len(fingerprints(done)) == 2
+    counters = simulator.control.counters()
+    assert (counters["logins"], counters["refreshes"]) == (1, 1)
+
+
+def test_the_most_talkative_output_shows_the_steps_and_no_secret(
+    play: Callable[..., Played], simulator: SimulatorProcess
+) -> None:
+    """`play` searches the output for keys and for anything that looks like a token."""
+    done = play([{"ansible.builtin.debug": {"msg": HASH}}] * 2, verbosity=5)
+    assert done.rc == 0, done.output
+    assert "jwt_token: logging in for this run" in done.output
+    assert re.search(r"jwt_token: using the token of this run for \d+ s more", done.output)
+    assert simulator.access_key not in done.output
+
+
+def test_the_documentation_is_complete(environment: dict[str, str], tmp_path: Path) -> None:
+    done = run_ansible(["ansible-doc", "-t", "lookup", "--json", f"{COLLECTION}.jwt_token"], environment, tmp_path, 60)
+    assert done.rc == 0, done.output
+    doc = json.loads(done.stdout)[f"{COLLECTION}.jwt_token"]["doc"]
+    assert len(doc["options"]) == 15
+    for name, option in doc["options"].items():
+        assert option["description"], name
+        assert option["env"] == [{"name": f"HELIX_{name.upper()}"}], name
+        assert option["ini"] == [{"section": "bmc_helix", "key": name}], name
+        assert option["vars"] == [{"name": f"helix_{name}"}], name
+    assert doc["options"]["validate_certs"]["default"] is True

@@ -1,0 +1,255 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role etl_maintenance, played with the real ansible-playbook."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.functional.support import Played
+from tests.simulator.client import Control, SimulatorProcess
+
+Maintenance = Callable[..., Played]
+ROLE = "capacityops.bmc_helix.etl_maintenance"
+RESULT = f"{ROLE} : Publish the result"
+ALL = {"etl_maintenance_name_pattern": "*"}
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    return tmp_path / "record.json"
+
+
+@pytest.fixture
+def maintenance(play: Callable[..., Played], simulator: SimulatorProcess, record: Path) -> Maintenance:
+    """Take these states one after the other in one play: `maintenance("entered", "left")`."""
+    scene(simulator.control)
+
+    def run(*states: str, check: bool = False, **variables: Any) -> Played:
+        tasks = [
+            {
+                "name": f"Go to {state}",
+                "ansible.builtin.include_role": {"name": ROLE},
+                "vars": {"etl_maintenance_state": state},
+            }
+            for state in states
+        ]
+        common = {
+            "etl_maintenance_record_file": str(record),
+            "etl_maintenance_poll_interval": 1,
+            "etl_maintenance_secure_logging": False,
+            "etl_maintenance_wait_timeout": 20,
+            "etl_maintenance_kill_after": 5,
+        }
+        return play(tasks, check=check, variables={**common, **ALL, **variables})
+
+    return run
+
+
+def scene(control: Control) -> None:
+    control.put_etl(1, name="Service on", kind="service", state="SERVICE_ON")
+    control.put_etl(2, name="Service off", kind="service", state="SERVICE_OFF")
+    control.put_etl(3, name="Scheduled", kind="periodic", state="WAITING")
+    control.put_etl(4, name="Running, periodic", kind="periodic", state="RUNNING", duration=None)
+    control.put_etl(5, name="Running once", state="RUNNING", duration=None)
+    control.put_etl(6, name="Ended", state="ENDED")
+    control.put_etl(7, name="Never ran")
+
+
+def states(control: Control) -> dict[int, Any]:
+    return {etl["id"]: etl["state"] for etl in control.etls()}
+
+
+def results(played: Played) -> list[dict[str, Any]]:
+    return [
+        task["ansible_facts"]["etl_maintenance_result"]
+        for task in played.tasks
+        if task.task == RESULT and task.status == "ok"
+    ]
+
+
+IDLE = {1: "SERVICE_OFF", 2: "SERVICE_OFF", 3: "ENDED", 4: "ENDED", 5: "ENDED", 6: "ENDED", 7: None}
+BACK = {**IDLE, 1: "SERVICE_ON", 3: "WAITING", 4: "WAITING"}
+
+
+def test_entering_stops_everything_and_leaving_puts_it_back(
+    maintenance: Maintenance, simulator: SimulatorProcess, record: Path
+) -> None:
+    control = simulator.control
+    done = maintenance("entered")
+    assert done.rc == 0, done.output
+    assert states(control) == IDLE
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+    kept = {etl["etl_id"]: etl for etl in json.loads(record.read_text())["etls"]}
+    assert {i: etl["was"] for i, etl in kept.items()} == {
+        1: "SERVICE_ON", 2: "SERVICE_OFF", 3: "WAITING", 4: "RUNNING", 5: "RUNNING", 6: "ENDED", 7: None,
+    }  # fmt: skip
+    assert [i for i, etl in kept.items() if etl["scheduled"]] == [3, 4]
+    assert [i for i, etl in kept.items() if etl["interrupted"]] == [4, 5]
+    assert [i for i, etl in kept.items() if etl["service"]] == [1]
+    assert simulator.access_key not in record.read_text()
+    (result,) = results(done)
+    assert result["changed"] is True
+    assert result["record"] == json.loads(record.read_text())
+
+    done = maintenance("left", "left", etl_maintenance_name_pattern="")
+    assert done.rc == 0, done.output
+    assert states(control) == BACK
+    first, second = results(done)
+    assert (first["failed"], first["changed"], second["changed"]) == (False, True, False)
+    assert len(first["notes"]) == 2
+    assert "not repeated" in first["notes"][0]
+    assert second["msg"].startswith("Maintenance was left before")
+    assert json.loads(record.read_text())["state"] == "left"
+    assert control.counters()["launches_by_etl"] == {1: 1}, "only the service was started again"
+
+
+def test_a_second_entered_keeps_the_good_record(maintenance: Maintenance, simulator: SimulatorProcess, record: Path) -> None:
+    done = maintenance("entered", "entered")
+    assert done.rc == 0, done.output
+    first, second = results(done)
+    assert second["changed"] is False
+    assert second["record"] == first["record"] == json.loads(record.read_text())
+    # Somebody turns a service on meanwhile; that is added.
+    simulator.control.patch_etl(2, state="SERVICE_ON")
+    done = maintenance("entered", "left", etl_maintenance_interrupted="run", etl_maintenance_run_timeout=5)
+    assert states(simulator.control)[2] == "SERVICE_ON"
+    assert states(simulator.control)[1] == "SERVICE_ON"
+
+
+def test_interrupted_runs_are_repeated_if_asked(maintenance: Maintenance, simulator: SimulatorProcess) -> None:
+    control = simulator.control
+    assert maintenance("entered").rc == 0
+    for etl_id in (4, 5):
+        control.patch_etl(etl_id, duration=0.3)
+    done = maintenance("left", etl_maintenance_interrupted="run")
+    assert done.rc == 0, done.output
+    assert states(control) == BACK
+    assert control.counters()["launches_by_etl"] == {1: 1, 4: 1, 5: 1}
+    assert results(done)[0]["notes"] == []
+
+
+def test_a_new_maintenance_starts_a_new_record(maintenance: Maintenance, simulator: SimulatorProcess, record: Path) -> None:
+    assert maintenance("entered", "left").rc == 0
+    simulator.control.patch_etl(1, state="SERVICE_OFF")
+    done = maintenance("entered", "left")
+    assert done.rc == 0, done.output
+    assert states(simulator.control)[1] == "SERVICE_OFF", "the older record is over"
+    assert states(simulator.control)[3] == "WAITING"
+
+
+def test_stop_becomes_kill_and_the_lost_schedule_is_said(maintenance: Maintenance, simulator: SimulatorProcess) -> None:
+    simulator.control.patch_etl(4, stop_effect="ignored", state="RUNNING")
+    done = maintenance("entered", "left", etl_maintenance_kill_after=2, etl_maintenance_name_pattern="*periodic")
+    assert done.rc == 0, done.output
+    assert states(simulator.control)[4] == "ABORTED"
+    assert states(simulator.control)[1] == "SERVICE_ON", "not among the chosen ones"
+    assert any("whether it also had a schedule" in note for note in results(done)[1]["notes"])
+
+
+def test_what_does_not_stop_is_red_and_the_rest_is_idle(
+    maintenance: Maintenance, simulator: SimulatorProcess, record: Path
+) -> None:
+    simulator.control.patch_etl(5, stop_effect="ignored", kill_effect="ignored", state="RUNNING")
+    done = maintenance("entered", etl_maintenance_wait_timeout=6, etl_maintenance_kill_after=2)
+    assert done.rc == 2
+    assert states(simulator.control) == {**IDLE, 5: "RUNNING"}
+    message = done.task()["msg"]
+    assert "Maintenance is not entered" in message
+    assert "ETL 5 (Running once) is not idle: RUNNING." in message
+    assert json.loads(record.read_text())["state"] == "entered"
+    # What was recorded can be put back, whatever is still running.
+    assert maintenance("left").rc == 0
+    assert states(simulator.control) == {**BACK, 5: "RUNNING"}
+
+
+def test_leaving_reports_what_it_cannot_restore_and_keeps_it(
+    maintenance: Maintenance, simulator: SimulatorProcess, record: Path
+) -> None:
+    control = simulator.control
+    assert maintenance("entered").rc == 0
+    control.delete_etl(3)
+    control.patch_etl(4, name="Somebody else's")
+    control.patch_etl(1, engine="refuses")
+    done = maintenance("left")
+    assert done.rc == 2
+    assert "Not everything could be put back" in done.task()["msg"]
+    result = results(done)[0]
+    assert sorted(etl["etl_id"] for etl in result["not_restored"]) == [1, 3, 4]
+    assert states(control)[4] == "ENDED"
+    control.patch_etl(1, engine="active")
+    done = maintenance("left")
+    assert done.rc == 2
+    assert states(control)[1] == "SERVICE_ON"
+    assert sorted(etl["etl_id"] for etl in results(done)[0]["not_restored"]) == [3, 4]
+    control.put_etl(3, name="Scheduled", state="ENDED", kind="periodic")
+    control.patch_etl(4, name="Running, periodic")
+    assert maintenance("left").rc == 0
+    assert states(control) == BACK
+    assert json.loads(record.read_text())["state"] == "left"
+
+
+def test_check_mode_changes_nothing(maintenance: Maintenance, simulator: SimulatorProcess, record: Path) -> None:
+    before = states(simulator.control)
+    done = maintenance("entered", check=True)
+    assert done.rc == 0, done.output
+    assert states(simulator.control) == before
+    assert not record.exists()
+    assert results(done)[0]["msg"].startswith("Maintenance would be entered")
+    assert maintenance("entered").rc == 0
+    kept = record.read_text()
+    done = maintenance("left", check=True)
+    assert done.rc == 0, done.output
+    assert states(simulator.control) == IDLE
+    assert record.read_text() == kept
+    assert {entry["outcome"] for entry in results(done)[0]["etls"]} == {"would_run", "would_schedule"}
+
+
+def test_a_record_can_be_handed_on_without_a_file(
+    maintenance: Maintenance, simulator: SimulatorProcess, record: Path
+) -> None:
+    """In AWX a later job has no file of this one, but the stats, as an extra variable."""
+    done = maintenance("entered", etl_maintenance_set_stats=True)
+    stats = done.task(f"{ROLE} : Publish the record for a workflow")["ansible_stats"]["data"]
+    assert list(stats) == ["etl_maintenance_record"]
+    record.unlink()
+    done = maintenance("left", **stats)
+    assert done.rc == 0, done.output
+    assert states(simulator.control) == BACK
+
+
+@pytest.mark.parametrize("content", ["", "not JSON", "[]", '{"format": 2, "etls": []}', '{"format": 1}'])
+def test_a_strange_record_is_never_overwritten(
+    maintenance: Maintenance, simulator: SimulatorProcess, record: Path, content: str
+) -> None:
+    record.write_text(content)
+    done = maintenance("entered")
+    assert done.rc == 2
+    assert "is not a record of this role" in done.task()["msg"]
+    assert record.read_text() == content
+    assert simulator.control.counters()["writes"] == 0
+
+
+def test_a_missing_record_is_an_error_unless_allowed(maintenance: Maintenance) -> None:
+    done = maintenance("left")
+    assert done.rc == 2
+    assert "There is no record in" in done.task()["msg"]
+    done = maintenance("left", etl_maintenance_missing_record="ok")
+    assert done.rc == 0, done.output
+    assert results(done)[0]["changed"] is False
+
+
+def test_the_choice_must_be_clear_and_fit_something(maintenance: Maintenance, simulator: SimulatorProcess) -> None:
+    done = maintenance("entered", etl_maintenance_etl_id=[1])
+    assert "exactly one of" in done.task()["msg"]
+    done = maintenance("entered", etl_maintenance_name_pattern="nothing*")
+    assert "No ETL has a name like nothing*" in done.task()["msg"]
+    assert simulator.control.counters()["writes"] == 0

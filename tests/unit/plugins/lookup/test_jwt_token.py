@@ -1,0 +1,437 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lookup: where its options come from, what it returns, and what it says when there is no token."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+import time
+
+import pytest
+import yaml
+from ansible import constants
+from ansible.errors import AnsibleError, AnsibleLookupError, AnsibleOptionsError
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import lookup_loader
+from ansible.template import Templar
+from ansible_collections.capacityops.bmc_helix.plugins.doc_fragments._connection import ModuleDocFragment
+from ansible_collections.capacityops.bmc_helix.plugins.lookup import jwt_token
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _client
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
+    AuthenticationError,
+    MissingLibraryError,
+    OptionError,
+)
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
+
+try:
+    from ansible.template import trust_as_template
+except ImportError:
+    # Before ansible-core 2.19 every text is a template.
+    def trust_as_template(text):
+        return text
+
+
+SECRET = "the-secret-key-that-nobody-may-see-0123456789"
+KEYS = {"url": "https://direct.test", "access_key": "the-access-key-0123", "access_secret_key": SECRET}
+#: For each option a given value, and what it becomes.
+VALUES = {
+    "url": ("https://a.test", "https://a.test"),
+    "login_url": ("https://b.test", "https://b.test"),
+    "allow_http": ("yes", True),
+    "access_key": ("some-access-key", "some-access-key"),
+    "access_secret_key": ("some-secret-key", "some-secret-key"),
+    "tenant_id": ("1234567890", "1234567890"),
+    "token": ("some.given.token", "some.given.token"),
+    "validate_certs": ("no", False),
+    "ca_path": ("/etc/a.pem", "/etc/a.pem"),
+    "client_cert": ("/etc/b.pem", "/etc/b.pem"),
+    "client_key": ("/etc/c.pem", "/etc/c.pem"),
+    "proxy": ("http://proxy.test:3128", "http://proxy.test:3128"),
+    "request_timeout": ("12.5", 12.5),
+    "retries": ("7", 7),
+}
+DEFAULTS = {name: option.default for name, option in CONNECTION.items()}
+
+
+class Portal:
+    """Stands in for everything behind connect()."""
+
+    def __init__(self):
+        self.options = []
+        self.error = None
+
+    def connect(self, options, redactor, clock, connections=1, carried=None):
+        self.options.append(dict(options))
+        self.tokens = self
+        return self
+
+    def current(self):
+        if self.error:
+            raise self.error
+        return self.export()["token"]
+
+    def export(self):
+        return {"token": f"token-{len(self.options)}", "refresh_token": "refresh", "usable": 840.0, "renewals": 0}
+
+
+@pytest.fixture
+def portal(monkeypatch):
+    portal = Portal()
+    monkeypatch.setattr(_client, "connect", portal.connect)
+    return portal
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch, tmp_path):
+    """No settings of the machine, and a private temporary folder."""
+    for name in list(os.environ):
+        if name.startswith("HELIX_"):
+            monkeypatch.delenv(name)
+    folder = tmp_path / "ansible-local"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(folder))
+    monkeypatch.setattr(constants.config, "_config_file", None)
+    return folder
+
+
+@pytest.fixture
+def ini(monkeypatch, tmp_path):
+    def write(**settings):
+        path = tmp_path / "ansible.cfg"
+        lines = [f"{name} = {value}" for name, value in settings.items()]
+        path.write_text("\n".join(["[bmc_helix]", *lines, ""]))
+        monkeypatch.setattr(constants.config, "_config_file", str(path))
+
+    return write
+
+
+@pytest.fixture
+def lookup(portal):
+    def run(*terms, variables=None, **direct):
+        loader = DataLoader()
+        variables = dict(variables or {})
+        plugin = lookup_loader.get(
+            "capacityops.bmc_helix.jwt_token", loader=loader, templar=Templar(loader=loader, variables=variables)
+        )
+        return plugin.run(list(terms), variables=variables, **direct)
+
+    return run
+
+
+@pytest.fixture
+def options_seen(lookup, portal):
+    """The connection options that the library was given."""
+
+    def run(variables=None, **direct):
+        lookup(variables=variables, cache=False, **direct)
+        seen = portal.options[-1]
+        return {name: seen[name] for name in CONNECTION}
+
+    return run
+
+
+def jwt(expires):
+    def part(data):
+        return base64.urlsafe_b64encode(json.dumps(data).encode()).decode().rstrip("=")
+
+    return f"{part({'alg': 'HS256'})}.{part({'exp': expires})}.c2lnbmF0dXJl"
+
+
+def test_it_returns_one_plain_string(lookup):
+    result = lookup(**KEYS)
+    assert result == ["token-1"]
+    assert type(result) is list
+    assert type(result[0]) is str
+
+
+def test_every_option_of_the_modules_is_there(options_seen):
+    assert options_seen(**KEYS) == {**DEFAULTS, **KEYS}
+
+
+# Keys are always given beside the option under test, or a given token would be all that is looked at.
+def with_keys(name, value):
+    others = {other: KEYS[other] for other in ("access_key", "access_secret_key") if other != name}
+    return others if value is None else {**others, name: value}
+
+
+@pytest.mark.parametrize("name", sorted(CONNECTION))
+def test_options_given_to_the_lookup(options_seen, name):
+    given, expected = VALUES[name]
+    assert options_seen(**with_keys(name, given))[name] == expected
+
+
+@pytest.mark.parametrize("name", sorted(CONNECTION))
+def test_options_from_variables(options_seen, name):
+    given, expected = VALUES[name]
+    variables = {f"helix_{name}": trust_as_template("{{ inner }}"), "inner": given}
+    assert options_seen(variables, **with_keys(name, None))[name] == expected
+
+
+@pytest.mark.parametrize("name", sorted(CONNECTION))
+def test_options_from_the_environment(options_seen, monkeypatch, name):
+    given, expected = VALUES[name]
+    monkeypatch.setenv(CONNECTION[name].env, given)
+    assert options_seen(**with_keys(name, None))[name] == expected
+
+
+@pytest.mark.parametrize("name", sorted(CONNECTION))
+def test_options_from_the_configuration_file(options_seen, ini, name):
+    given, expected = VALUES[name]
+    ini(**{name: given})
+    assert options_seen(**with_keys(name, None))[name] == expected
+
+
+@pytest.mark.parametrize("name", sorted(CONNECTION))
+def test_values_are_plain(options_seen, monkeypatch, name):
+    """Values of ansible-core 2.19 and newer carry tags, which some libraries print or refuse."""
+    given, expected = VALUES[name]
+    monkeypatch.setenv(CONNECTION[name].env, given)
+    from_environment = options_seen(**with_keys(name, None))[name]
+    given_directly = options_seen(**with_keys(name, trust_as_template(given)))[name]
+    from_variable = options_seen({f"helix_{name}": trust_as_template(given)}, **with_keys(name, None))[name]
+    assert {type(from_environment), type(given_directly), type(from_variable)} == {type(expected)}
+
+
+def test_the_order_of_the_sources(options_seen, monkeypatch, ini):
+    ini(tenant_id="from the file")
+    assert options_seen(**KEYS)["tenant_id"] == "from the file"
+    monkeypatch.setenv("HELIX_TENANT_ID", "from the environment")
+    assert options_seen(**KEYS)["tenant_id"] == "from the environment"
+    variables = {"helix_tenant_id": "from a variable"}
+    assert options_seen(variables, **KEYS)["tenant_id"] == "from a variable"
+    assert options_seen(variables, **KEYS, tenant_id="given")["tenant_id"] == "given"
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+@pytest.mark.parametrize("name", sorted(CONNECTION))
+def test_empty_means_not_set(options_seen, monkeypatch, name, empty):
+    """AWX sets empty environment and extra variables. An empty validate_certs must not switch the check off."""
+    monkeypatch.setenv(CONNECTION[name].env, empty)
+    seen = options_seen({f"helix_{name}": empty}, **{**with_keys(name, None), name: empty, **_partner(name)})
+    assert seen[name] == DEFAULTS[name]
+    assert os.environ[CONNECTION[name].env] == empty, "the environment of others is as it was"
+
+
+def _partner(name):
+    # Without a key there must be no other key either.
+    return {"access_key": None, "access_secret_key": None} if name.startswith("access") else {}
+
+
+@pytest.mark.parametrize("name", sorted(CONNECTION))
+def test_an_empty_variable_does_not_hide_the_configuration_file(options_seen, monkeypatch, ini, name):
+    given, expected = VALUES[name]
+    ini(**{name: given})
+    monkeypatch.setenv(CONNECTION[name].env, "")
+    assert options_seen({f"helix_{name}": ""}, **with_keys(name, None))[name] == expected
+
+
+@pytest.mark.parametrize("name", ["validate_certs", "allow_http", "url", "access_key", "proxy"])
+def test_an_empty_line_in_the_configuration_file(options_seen, ini, name):
+    ini(**{name: ""})
+    assert options_seen(**_partner(name), **({} if _partner(name) else with_keys(name, None)))[name] == DEFAULTS[name]
+
+
+@pytest.mark.parametrize("source", ["direct", "variable", "environment", "file"])
+@pytest.mark.parametrize("name", ["validate_certs", "allow_http", "cache"])
+def test_a_misspelt_boolean_is_an_error(lookup, monkeypatch, ini, name, source):
+    variables, direct = {}, {}
+    if source == "direct":
+        direct[name] = "ture"
+    elif source == "variable":
+        variables[f"helix_{name}"] = "ture"
+    elif source == "environment":
+        monkeypatch.setenv(f"HELIX_{name.upper()}", "ture")
+    else:
+        ini(**{name: "ture"})
+    with pytest.raises(AnsibleOptionsError, match=f"The option {name} is 'ture', which is neither true nor false"):
+        lookup(variables=variables, **KEYS, **direct)
+
+
+@pytest.mark.parametrize("word", ["true", "True", "YES", "1", "on", True, 1])
+def test_true(options_seen, word):
+    assert options_seen(**KEYS, allow_http=word)["allow_http"] is True
+
+
+@pytest.mark.parametrize("word", ["false", "False", "NO", "0", "off", False, 0])
+def test_false(options_seen, word):
+    assert options_seen(**KEYS, validate_certs=word)["validate_certs"] is False
+
+
+def test_terms_are_refused(lookup):
+    with pytest.raises(AnsibleOptionsError, match="takes no terms"):
+        lookup("https://acme-itom.onbmc.com", **KEYS)
+
+
+def test_misspelt_options_are_refused(lookup):
+    with pytest.raises(AnsibleOptionsError, match=r"has no option acess_key. It has access_key, "):
+        lookup(acess_key="x")
+
+
+def test_a_number_that_is_none_is_an_error_of_the_option(lookup):
+    with pytest.raises(AnsibleOptionsError, match="retries"):
+        lookup(**KEYS, retries="many")
+
+
+def test_one_login_for_many_uses(lookup, portal):
+    assert [lookup(**KEYS) for dummy in range(3)] == [["token-1"]] * 3
+    assert len(portal.options) == 1
+
+
+@pytest.mark.parametrize("name", sorted(set(CONNECTION) - {"request_timeout", "retries"}))
+def test_other_options_mean_another_login(lookup, portal, name):
+    lookup(**KEYS)
+    lookup(**{**KEYS, name: VALUES[name][0]})
+    assert len(portal.options) == 2
+
+
+def test_patience_does_not_mean_another_login(lookup, portal):
+    lookup(**KEYS)
+    lookup(**KEYS, request_timeout=5, retries=0)
+    assert len(portal.options) == 1
+
+
+def test_cache_false_logs_in_every_time_and_writes_nothing(lookup, portal, surroundings):
+    assert [lookup(**KEYS, cache="no") for dummy in range(3)] == [["token-1"], ["token-2"], ["token-3"]]
+    assert list(surroundings.iterdir()) == []
+
+
+def test_without_a_private_folder_every_use_logs_in(lookup, portal, surroundings):
+    surroundings.chmod(0o777)
+    assert [lookup(**KEYS) for dummy in range(2)] == [["token-1"], ["token-2"]]
+    assert list(surroundings.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", [{}, {"url": "https://a.test"}])
+def test_a_given_token_is_returned_as_it_is(lookup, portal, url):
+    token = jwt(time.time() + 300)
+    assert lookup(token=f" {token} ", **url) == [token]
+    assert portal.options == []
+
+
+def test_a_given_token_that_cannot_be_read_is_returned_too(lookup):
+    assert lookup(token="not-a-jwt-but-a-token") == ["not-a-jwt-but-a-token"]
+
+
+def test_a_given_token_that_is_over(lookup):
+    with pytest.raises(AnsibleLookupError) as caught:
+        lookup(token=jwt(1700000000))
+    assert "has expired at 2023-11-14T22:13:20Z, by the clock of the control node" in str(caught.value)
+    assert "give access_key and access_secret_key as well" in str(caught.value)
+
+
+def test_a_given_token_with_the_word_bearer(lookup):
+    with pytest.raises(AnsibleOptionsError, match="without the word Bearer"):
+        lookup(token="Bearer abc")
+
+
+def test_a_token_with_keys_is_the_business_of_the_library(lookup, portal):
+    given = jwt(1700000000)
+    assert lookup(**KEYS, token=given) == ["token-1"]
+    assert portal.options[0]["token"] == given
+
+
+def test_a_variable_may_hold_the_lookup_itself(lookup, portal):
+    """`helix_token` is the name that everybody takes for it, and also the variable of the option token."""
+    keys = "url='https://a.test', access_key='k123', access_secret_key='s123'"
+    variables = {"helix_token": trust_as_template(f"{{{{ lookup('capacityops.bmc_helix.jwt_token', {keys}) }}}}")}
+    loader = DataLoader()
+    templar = Templar(loader=loader, variables=variables)
+    # The inner use logs in; the outer one gives its token and the keys to the library.
+    assert templar.template(variables["helix_token"]) == "token-2"
+    assert [options["token"] for options in portal.options] == [None, "token-1"]
+    assert lookup(variables=variables, **KEYS) == ["token-3"]
+    assert portal.options[-1]["token"] == "token-1"
+
+
+def test_errors_say_what_to_do_and_hide_their_cause(lookup, portal):
+    portal.error = AuthenticationError(
+        "The login was refused (HTTP 401).", remedy="Check the keys.", server_message=f"no such key {SECRET}"
+    )
+    with pytest.raises(AnsibleLookupError) as caught:
+        lookup(**KEYS)
+    assert str(caught.value) == (
+        "jwt_token: The login was refused (HTTP 401). Check the keys. The server said: no such key ********"
+    )
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_errors_of_options(lookup, portal):
+    portal.error = OptionError("The option url is missing.", remedy="Set it.")
+    with pytest.raises(AnsibleOptionsError, match=r"^jwt_token: The option url is missing. Set it.$") as caught:
+        lookup(**KEYS)
+    assert caught.value.__suppress_context__
+
+
+def test_a_missing_library_names_the_interpreter(lookup, portal):
+    portal.error = MissingLibraryError("The Python library requests is missing.")
+    with pytest.raises(AnsibleLookupError) as caught:
+        lookup(**KEYS)
+    assert f"requests is missing in {sys.executable}" in str(caught.value)
+    assert "pip install requests" in str(caught.value)
+
+
+def test_nothing_to_log_in_with(lookup, monkeypatch):
+    monkeypatch.undo()
+    for name in list(os.environ):
+        if name.startswith("HELIX_"):
+            monkeypatch.delenv(name)
+    with pytest.raises(AnsibleOptionsError, match="There is nothing to log in with"):
+        lookup(url="https://a.test", cache=False)
+
+
+def test_steps_are_told_without_secrets(lookup, monkeypatch):
+    said = []
+    monkeypatch.setattr(jwt_token.display, "vvv", lambda words, **kwargs: said.append(words))
+    lookup(**KEYS)
+    lookup(**KEYS)
+    lookup(**KEYS, cache=False)
+    lookup(token=jwt(time.time() + 300))
+    assert len(said) == 4
+    assert "logging in for this run" in said[0]
+    for secret in (SECRET, KEYS["access_key"], "token-1", "eyJ"):
+        assert secret not in " ".join(said)
+
+
+def test_core_learns_the_secrets_where_it_masks(lookup, monkeypatch):
+    told = []
+    monkeypatch.setattr(jwt_token, "register_secret", told.append)
+    lookup(**KEYS, proxy="http://user:proxy-password@proxy.test:3128")
+    expected = {KEYS["access_key"], SECRET, "token-1", "refresh", "proxy-password"}
+    assert expected <= set(told)
+    told.clear()
+    lookup(**KEYS, proxy="http://user:proxy-password@proxy.test:3128")
+    assert expected <= set(told), "also where the token was at hand"
+    assert KEYS["url"] not in told
+
+
+def test_core_has_masking_from_2_22_on():
+    from ansible.release import __version__
+
+    newer = tuple(int(part) for part in __version__.split(".")[:2]) >= (2, 22)
+    assert (jwt_token.register_secret is not None) == newer
+
+
+def test_the_fragment_names_every_source_of_every_option():
+    documented = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
+    sources = yaml.safe_load(ModuleDocFragment.PLUGIN)["options"]
+    assert set(sources) == set(documented) == set(CONNECTION)
+    for name, option in CONNECTION.items():
+        own_type = {"type": "raw"} if option.type == "bool" else {}
+        assert sources[name] == {
+            **own_type,
+            "env": [{"name": option.env}],
+            "ini": [{"section": "bmc_helix", "key": name}],
+            "vars": [{"name": f"helix_{name}"}],
+        }
+
+
+def test_an_undefined_variable_is_named(lookup):
+    with pytest.raises(AnsibleError, match="nowhere"):
+        lookup(variables={"helix_url": trust_as_template("{{ nowhere }}")})

@@ -1,0 +1,319 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A small pure model of the ETL service: no network, no threads, time from a fake clock.
+
+It is written from the vendor's pages and not from the client. It knows the truth: which runs there really were, and
+which requests it really carried out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Any, Callable, Optional, Union
+
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import rfc3339
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import TransportError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import Answer
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import (
+    KEY,
+    SECRET,
+    Exchange,
+    FakeClock,
+    answer,
+    jwt,
+)
+
+EXECUTING = ("RUNNING", "SERVICE_ON")
+#: What can go wrong with one exchange, and whether the server may have carried it out before.
+NOT_EXECUTED = ("no_connection", "429", "429_wait", "401", "403", "404", "400", "moved")
+AMBIGUOUS = ("reset", "500", "502", "503", "504", "html", "shape", "empty", "slow")
+FAULTS = NOT_EXECUTED + AMBIGUOUS
+
+
+@dataclass
+class Behaviour:
+    """How one ETL behaves. Times in seconds."""
+
+    kind: str = "batch"
+    initial: Optional[str] = "ENDED"
+    initial_exit: Optional[str] = "OK"
+    initial_age: float = 7200.0
+    #: A run that is under way at the beginning lasts so much longer.
+    left: float = 60.0
+    start_lag: float = 3.0
+    duration: float = 20.0
+    exit_code: Optional[str] = "OK"
+    #: Looks in this time after the end show no exit code yet.
+    exit_lag: float = 0.0
+    stamp: str = "end"
+    starts: bool = True
+    stop_lag: Optional[float] = 2.0
+    kill_lag: float = 1.0
+    stopped_as: str = "ABORTED"
+    #: A periodic ETL that waits starts by itself after this time.
+    self_start: Optional[float] = None
+    none_shape: str = "204"
+
+
+@dataclass
+class Run:
+    """One execution that really took place."""
+
+    ours: bool
+    started: float
+    ended: Optional[float] = None
+    exit_code: Optional[str] = None
+    aborted: bool = False
+
+
+@dataclass
+class Etl:
+    """One ETL of the model."""
+
+    etl_id: int
+    behaviour: Behaviour
+    clock: FakeClock
+    state: Optional[str] = None
+    exit_code: Optional[str] = None
+    stamp: Optional[str] = None
+    runs: list[Run] = field(default_factory=list)
+    current: Optional[Run] = None
+    #: (seconds, action): the requests that were carried out.
+    executed: list[tuple[float, str]] = field(default_factory=list)
+    _events: list[tuple[float, int, Callable[[float], None]]] = field(default_factory=list)
+    _count: Any = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        b = self.behaviour
+        self.state = b.initial
+        if b.initial is not None:
+            self.exit_code = None if b.kind == "service" else b.initial_exit
+            self.stamp = rfc3339(self.clock.wall() - b.initial_age)
+        if b.initial == "RUNNING":
+            self._begin(0.0, Run(ours=False, started=0.0), b.left)
+        if b.initial == "WAITING" and b.self_start is not None:
+            self._at(b.self_start, lambda t: self._begin(t, Run(ours=False, started=t), b.duration))
+
+    def _at(self, moment: float, event: Callable[[float], None]) -> None:
+        self._events.append((moment, next(self._count), event))
+        self._events.sort(key=lambda item: item[:2])
+
+    def settle(self) -> None:
+        """Let everything happen that is due by now."""
+        while self._events and self._events[0][0] <= self.clock.elapsed:
+            moment, _number, event = self._events.pop(0)
+            event(moment)
+
+    def _wall(self, moment: float) -> str:
+        return rfc3339(self.clock.wall() - self.clock.elapsed + moment)
+
+    def _begin(self, moment: float, run: Run, lasts: float) -> None:
+        if self.current is not None:
+            return
+        run.started = moment
+        self.runs.append(run)
+        self.current = run
+        self.state = "RUNNING"
+        if self.behaviour.stamp == "start":
+            self.stamp = self._wall(moment)
+        self._at(moment + lasts, lambda t: self._end(t, run, self.behaviour.exit_code, False))
+
+    def _end(self, moment: float, run: Run, exit_code: Optional[str], aborted: bool) -> None:
+        if run is not self.current:
+            return
+        self.current = None
+        run.ended, run.exit_code, run.aborted = moment, exit_code, aborted
+        if aborted:
+            self.state = self.behaviour.stopped_as
+        else:
+            self.state = "WAITING" if self.behaviour.kind == "periodic" else "ENDED"
+        self.exit_code = exit_code
+        if self.behaviour.stamp == "end":
+            self.stamp = self._wall(moment)
+        if self.behaviour.exit_lag and not aborted:
+            self.exit_code = None
+            self._at(moment + self.behaviour.exit_lag, lambda t: self._show_exit(run))
+
+    def _show_exit(self, run: Run) -> None:
+        if self.current is None and self.runs[-1] is run:
+            self.exit_code = run.exit_code
+
+    def carry_out(self, action: str) -> int:
+        """An accepted request. Gives the request id."""
+        now, b = self.clock.elapsed, self.behaviour
+        self.executed.append((now, action))
+        service = b.kind == "service"
+        if action == "run" and b.starts:
+            if service:
+                self._at(now + b.start_lag, lambda t: self._service("SERVICE_ON"))
+            else:
+                self._at(now + b.start_lag, lambda t: self._begin(t, Run(ours=True, started=t), b.duration))
+        elif action == "schedule" and b.starts:
+            self._at(now + b.start_lag, lambda t: self._arm())
+        elif action in ("stop", "kill"):
+            lag = b.kill_lag if action == "kill" else b.stop_lag
+            if lag is not None:
+                self._at(now + lag, lambda t: self._halt(t, action))
+        return -1 if service else 20000 + len(self.executed)
+
+    def _service(self, state: str) -> None:
+        self.state = state
+
+    def _arm(self) -> None:
+        if self.current is None:
+            self.state = "SERVICE_ON" if self.behaviour.kind == "service" else "WAITING"
+
+    def _halt(self, moment: float, action: str) -> None:
+        if self.state == "SERVICE_ON":
+            self.state = "SERVICE_OFF"
+        elif self.current is not None:
+            self._end(moment, self.current, "ERROR", True)
+        elif self.state == "WAITING" and action == "kill":
+            self.state = "ENDED"
+
+    def status(self) -> Answer:
+        if self.state is None:
+            shapes = {
+                "204": answer(204),
+                "null": answer(200, {"status": None, "task_id": self.etl_id, "exit_code": None, "last_exec_ts": None}),
+                "empty": answer(200, {"status": "", "task_id": self.etl_id}),
+                "absent": answer(200, {"task_id": self.etl_id}),
+            }
+            return shapes[self.behaviour.none_shape]
+        return answer(
+            200,
+            {
+                "status": self.state,
+                "task_id": self.etl_id,
+                "exit_code": self.exit_code,
+                "last_exec_ts": self.stamp,
+            },
+        )
+
+    @property
+    def executing(self) -> bool:
+        return self.state in EXECUTING
+
+    def launches(self, *actions: str) -> int:
+        return sum(1 for _moment, action in self.executed if action in actions)
+
+
+class Model:
+    """The service. C(handle) is what a FakeTransport wants.
+
+    :param reads: what happens to the reads in turn: None or a fault.
+    :param writes: the same for actions; (fault, executed) for those after which it is open.
+    :param outage: (from, to, fault): everything fails in this time, logins too, and nothing is carried out.
+    """
+
+    def __init__(
+        self,
+        clock: FakeClock,
+        etls: dict[int, Behaviour],
+        reads: tuple[Optional[str], ...] = (),
+        writes: tuple[Optional[tuple[str, bool]], ...] = (),
+        outage: Optional[tuple[float, float, str]] = None,
+        refuse: tuple[str, ...] = (),
+        token_life: float = 900.0,
+        skew: float = 0.0,
+        latency: float = 0.05,
+    ) -> None:
+        self.clock = clock
+        self.etls = {etl_id: Etl(etl_id, behaviour, clock) for etl_id, behaviour in etls.items()}
+        self._reads = list(reads)
+        self._writes = list(writes)
+        self._outage = outage
+        self._refuse = refuse
+        self._token_life = token_life
+        self._skew = skew
+        self._latency = latency
+        self.logins = 0
+        self._tokens: dict[str, float] = {}
+        #: The most ETLs that executed at the same time.
+        self.widest = 0
+
+    def handle(self, exchange: Exchange) -> Union[Answer, Exception]:
+        self.clock.pass_by(self._latency)
+        for etl in self.etls.values():
+            etl.settle()
+        self.widest = max(self.widest, sum(etl.executing for etl in self.etls.values()))
+        result = self._answer(exchange)
+        if isinstance(result, Answer) and "date" not in result.headers:
+            result.headers["date"] = formatdate(self.clock.wall() + self._skew, usegmt=True)
+        return result
+
+    def _answer(self, exchange: Exchange) -> Union[Answer, Exception]:
+        if self._outage and self._outage[0] <= self.clock.elapsed < self._outage[1]:
+            return self._fault(self._outage[2])
+        if exchange.path.startswith("/ims/"):
+            return self._log_in(exchange)
+        token = exchange.headers.get("Authorization", "").partition("Bearer ")[2]
+        if self._tokens.get(token, -1.0) < self.clock.elapsed:
+            return answer(401)
+        if exchange.path == "/opt/api/v1/backend/etls/":
+            return answer(200, [{"etl_id": i, "name": f"etl-{i}", "run_configurations": []} for i in self.etls])
+        etl_id, action = exchange.path.split("/")[-2:]
+        etl = self.etls.get(int(etl_id))
+        if etl is None:
+            return answer(400, {"message": "ETL not found"})
+        if action == "status":
+            fault = self._reads.pop(0) if self._reads else None
+            return self._fault(fault) if fault else etl.status()
+        return self._write(etl, action)
+
+    def _write(self, etl: Etl, action: str) -> Union[Answer, Exception]:
+        fault, executed = (self._writes.pop(0) if self._writes else None) or (None, True)
+        if fault in NOT_EXECUTED:
+            return self._fault(fault)
+        if action in self._refuse:
+            return answer(200, {"task_execution_request_id": 0, "request_status": "ERROR"})
+        request_id = etl.carry_out(action) if executed else 0
+        if fault:
+            return self._fault(fault)
+        return answer(200, {"task_execution_request_id": request_id, "request_status": "OK"})
+
+    def _log_in(self, exchange: Exchange) -> Answer:
+        if exchange.path.endswith("/auth/tokens"):
+            return answer(404)
+        if (exchange.payload["access_key"], exchange.payload["access_secret_key"]) != (KEY, SECRET):
+            return answer(401)
+        self.logins += 1
+        expires = self.clock.elapsed + self._token_life
+        token = jwt(self.logins, exp=self.clock.wall() + self._skew + self._token_life)
+        self._tokens[token] = expires
+        return answer(200, {"json_web_token": token, "token": f"refresh-token-number-{self.logins}"})
+
+    def _fault(self, fault: Optional[str]) -> Union[Answer, Exception]:
+        if fault == "no_connection":
+            return TransportError("https://helix.test refused the connection.", transient=True, remedy="Check url.")
+        if fault == "reset":
+            return TransportError(
+                "The connection to https://helix.test was closed before an answer came.",
+                transient=True,
+                maybe_done=True,
+                remedy="Try again in a moment.",
+            )
+        if fault == "slow":
+            self.clock.pass_by(30.0)
+            return TransportError(
+                "No complete answer from https://helix.test within 30 s.",
+                kind="timeout",
+                transient=True,
+                maybe_done=True,
+                remedy="Raise request_timeout.",
+            )
+        answers = {
+            "429_wait": answer(429, Retry_After="20"),
+            "html": answer(200, text="<html><title>Sign in</title></html>"),
+            "shape": answer(200, {"state": "fine"}),
+            # Nothing where a receipt is expected; for a status it would mean "no value", so reads get a list.
+            "empty": answer(200, []),
+            "moved": answer(302, Location="https://elsewhere.test/"),
+        }
+        if fault in answers:
+            return answers[fault]
+        return answer(int(fault or 0), text="")

@@ -1,0 +1,261 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Stand-ins for what the library talks to: a clock, a transport, tokens. No network, no real time."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import threading
+from typing import Any, Callable, NamedTuple, Optional, Union
+from unittest import mock
+from urllib.parse import urlsplit
+
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _operations
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock, parse_http_date
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._slices import CARRIED
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import Credentials, TokenSource
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import Answer, Transport
+
+URL = "https://helix.test"
+KEY, SECRET = "the-access-key-0123", "the-secret-key-that-nobody-may-see-0123456789"
+#: 2027-01-15T08:00:00Z
+WALL = 1800000000.0
+#: The options of etl_action as the module fills them in.
+ACT = {
+    "action": "run",
+    "etl_id": [321],
+    "etl_name": None,
+    "run_execution_properties": {},
+    "secret_run_execution_properties": {},
+    "wait": True,
+    "wait_timeout": 3600,
+    "start_timeout": 300,
+    "poll_interval": 10,
+    "if_running": "attach",
+    "max_age": None,
+    "fail_on_warning": False,
+    "on_timeout": "leave",
+    "kill_after": None,
+    "max_parallel": 8,
+    "retries": 3,
+}
+#: Those of etl_wait.
+WAIT = {
+    "etl_id": [321],
+    "etl_name": None,
+    "until": "finished",
+    "baseline": None,
+    "wait_timeout": 3600,
+    "start_timeout": 300,
+    "poll_interval": 10,
+    "fail_on_warning": False,
+    "max_parallel": 8,
+    "retries": 3,
+}
+
+
+class FakeClock(Clock):
+    """Time passes only in sleep() and where a test says so."""
+
+    def __init__(self) -> None:
+        self.elapsed = 0.0
+        self.slept: list[float] = []
+        self._lock = threading.Lock()
+
+    def now(self) -> float:
+        return 5000.0 + self.elapsed
+
+    def wall(self) -> float:
+        return WALL + self.elapsed
+
+    def sleep(self, seconds: float) -> None:
+        assert math.isfinite(seconds)
+        with self._lock:
+            self.slept.append(max(0.0, seconds))
+            self.elapsed += max(0.0, seconds)
+
+    def pass_by(self, seconds: float) -> None:
+        with self._lock:
+            self.elapsed += seconds
+
+
+class Exchange(NamedTuple):
+    """One request as the server would see it."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    payload: Any
+
+
+Handler = Callable[[Exchange], Union[Answer, Exception]]
+
+
+class FakeTransport(Transport):
+    """The real transport above a handler in place of the network: retries and the server's clock are real."""
+
+    def __init__(
+        self, handler: Handler, clock: Optional[Clock] = None, retries: int = 3, redactor: Optional[Redactor] = None
+    ) -> None:
+        self.clock = clock or FakeClock()
+        self.redactor = redactor or Redactor()
+        self.retries = retries
+        self.closed = False
+        self.exchanges: list[Exchange] = []
+        self._handler = handler
+        self._server_clock = None
+
+    def close(self) -> None:
+        self.closed = True
+
+    def once(self, method: str, url: str, headers: Any, payload: Any = None) -> Answer:
+        assert url.startswith(URL + "/")
+        exchange = Exchange(method, urlsplit(url).path, dict(headers), payload)
+        self.exchanges.append(exchange)
+        answer = self._handler(exchange)
+        if isinstance(answer, Exception):
+            raise answer
+        moment = parse_http_date(answer.headers.get("date"))
+        if moment is not None:
+            self._server_clock = (moment, self.clock.now())
+        return answer
+
+    @property
+    def lines(self) -> list[str]:
+        """The exchanges as "METHOD path"."""
+        return [f"{exchange.method} {exchange.path}" for exchange in self.exchanges]
+
+
+class Script:
+    """A handler that answers the given things in turn, and the last one for ever."""
+
+    def __init__(self, *answers: Union[Answer, Exception]) -> None:
+        self._answers = list(answers)
+
+    def __call__(self, exchange: Exchange) -> Union[Answer, Exception]:
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+
+def answer(status: int = 200, data: Any = None, text: Optional[str] = None, **headers: str) -> Answer:
+    """An answer with JSON, or with a text. Underscores in names of headers stand for dashes."""
+    body = text if text is not None else "" if data is None else json.dumps(data)
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body.encode())
+
+
+def jwt(number: int = 1, **claims: Any) -> str:
+    """An unsigned token; the number makes it unlike the others."""
+
+    def part(data: Any) -> str:
+        return base64.urlsafe_b64encode(json.dumps(data).encode()).decode().rstrip("=")
+
+    return f"{part({'alg': 'none'})}.{part({'n': number, **claims})}.c2lnbmF0dXJl"
+
+
+def login_answer(number: int = 1, refresh: Optional[str] = None, date: str = "", **claims: Any) -> Answer:
+    data = {"json_web_token": jwt(number, **claims)}
+    if refresh:
+        data["token"] = refresh
+    return answer(200, data, **({"Date": date} if date else {}))
+
+
+def make_api(transport: FakeTransport, carried: Optional[dict[str, Any]] = None) -> HelixApi:
+    tokens = TokenSource(transport, URL, Credentials(access_key=KEY, access_secret_key=SECRET), carried)
+    return HelixApi(transport, tokens, URL)
+
+
+class Task:
+    """Runs the modules' work above a handler: options in, result out, no Ansible.
+
+    :param slice_seconds: cut the wait into slices of this length, each with a transport of its own, as processes have.
+    """
+
+    def __init__(self, handler: Handler, clock: FakeClock, slice_seconds: Optional[float] = None) -> None:
+        self.clock = clock
+        self.warnings: list[str] = []
+        self.transports: list[FakeTransport] = []
+        self.slices = 0
+        self._handler = handler
+        self._slice_seconds = slice_seconds
+
+    def act(self, *, check_mode: bool = False, **options: Any) -> dict[str, Any]:
+        given = {**ACT, **options}
+        return self._in_slices(
+            given,
+            lambda full: _operations.act(
+                full,
+                check_mode=check_mode,
+                want_diff=True,
+                redactor=Redactor(),
+                clock=self.clock,
+                warn=self.warnings.append,
+            ),
+        )
+
+    def wait_for(self, *, check_mode: bool = False, **options: Any) -> dict[str, Any]:
+        given = {**WAIT, **options}
+        return self._in_slices(
+            given,
+            lambda full: _operations.wait_for(
+                full, check_mode=check_mode, redactor=Redactor(), clock=self.clock, warn=self.warnings.append
+            ),
+        )
+
+    def inform(self, **options: Any) -> dict[str, Any]:
+        full = {
+            "etl_id": None,
+            "etl_name": None,
+            "name_pattern": None,
+            "gather_status": True,
+            "max_parallel": 8,
+            "retries": 3,
+            **options,
+        }
+        with mock.patch.object(_operations, "connect", self._connect):
+            return _operations.inform(full, redactor=Redactor(), clock=self.clock, warn=self.warnings.append)
+
+    def _connect(
+        self,
+        options: dict[str, Any],
+        redactor: Redactor,
+        clock: Clock,
+        connections: int = 1,
+        carried: Optional[dict[str, Any]] = None,
+    ) -> HelixApi:
+        transport = FakeTransport(self._handler, clock, options["retries"], redactor)
+        self.transports.append(transport)
+        return make_api(transport, carried)
+
+    def _in_slices(self, options: dict[str, Any], work: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+        with mock.patch.object(_operations, "connect", self._connect):
+            if self._slice_seconds is None:
+                return work(options)
+            carried = None
+            for number in range(100000):
+                part = {
+                    "number": number,
+                    "quiet": self._slice_seconds / 2,
+                    "beat": self._slice_seconds,
+                    "carried": carried,
+                }
+                result = work({**options, "_slice": part, "_slice_key": "k" * 64})
+                self.slices += 1
+                if CARRIED not in result:
+                    return result
+                # What lies between two slices is JSON.
+                carried = json.loads(json.dumps(result[CARRIED]))
+            raise AssertionError("the slices never end")
+
+    @property
+    def lines(self) -> list[str]:
+        return [line for transport in self.transports for line in transport.lines]
+
+    @property
+    def posts(self) -> list[str]:
+        """The actions that were sent, without logins."""
+        return [line.rpartition("/")[2] for line in self.lines if line.startswith("POST /opt/")]

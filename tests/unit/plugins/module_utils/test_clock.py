@@ -1,0 +1,75 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Times as the server writes them."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import (
+    Clock,
+    parse_http_date,
+    parse_rfc3339,
+    rfc3339,
+)
+
+MOMENT = 1662648988.0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2022-09-08T14:56:28Z", MOMENT),
+        ("2022-09-08t14:56:28z", MOMENT),
+        (" 2022-09-08T14:56:28Z ", MOMENT),
+        ("2022-09-08T14:56:28", MOMENT),
+        ("2022-09-08 14:56:28", MOMENT),
+        ("2022-09-08T14:56:28.1Z", MOMENT),
+        ("2022-09-08T14:56:28.123456789Z", MOMENT),
+        ("2022-09-08T16:56:28+02:00", MOMENT),
+        ("2022-09-08T16:56:28.5+0200", MOMENT),
+        ("2022-09-08T09:56:28-0500", MOMENT),
+        ("1969-12-31T23:59:59Z", -1.0),
+        (None, None),
+        ("", None),
+        ("yesterday", None),
+        ("2022-13-08T14:56:28Z", None),
+        ("1662648988", None),
+        ("-", None),
+        ("\x00", None),
+    ],
+)
+def test_rfc3339_times(text, seconds):
+    assert parse_rfc3339(text) == seconds
+
+
+def test_a_time_is_written_as_the_server_writes_it():
+    assert rfc3339(MOMENT + 0.9) == "2022-09-08T14:56:28Z"
+    assert parse_rfc3339(rfc3339(MOMENT)) == MOMENT
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Thu, 08 Sep 2022 14:56:28 GMT", MOMENT),
+        ("Thu, 08 Sep 2022 14:56:28 -0000", MOMENT),
+        ("Thu, 08 Sep 2022 16:56:28 +0200", MOMENT),
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("Thu, 99 Sep 2022 14:56:28 GMT", None),
+        ("120", None),
+    ],
+)
+def test_http_dates(text, seconds):
+    assert parse_http_date(text) == seconds
+
+
+def test_the_real_clock_goes_on():
+    clock = Clock()
+    before = clock.now()
+    clock.sleep(-5)
+    clock.sleep(0.001)
+    assert clock.now() > before
+    assert clock.wall() > MOMENT

@@ -1,0 +1,370 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The five promises, against thousands of worlds: any ETL, any faults, any policy, on a fake clock.
+
+A world is drawn, the real engine (operations, batch, execution, API, tokens) acts in it, and what it claims is compared
+with what the model knows to be true. HYPOTHESIS_PROFILE=thorough draws many more worlds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import Any, Optional
+from unittest import mock
+
+import pytest
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan, _transport
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import OptionError
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import (
+    AMBIGUOUS,
+    FAULTS,
+    Behaviour,
+    Model,
+)
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import (
+    ACT,
+    FakeClock,
+    Task,
+)
+
+pytest.importorskip("hypothesis", reason="hypothesis is not installed")
+
+from hypothesis import HealthCheck, given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+settings.register_profile(
+    "fast", max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+settings.register_profile("thorough", settings.get_profile("fast"), max_examples=3000, derandomize=False)
+PROFILE = settings.get_profile("thorough" if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else "fast")
+
+#: Seconds that the first look (tries, Retry-After) and a request that is put off may cost beyond every deadline.
+SLACK = 400.0
+GREEN_END = ("succeeded", "warning")
+
+
+@dataclass
+class World:
+    """Everything that is drawn."""
+
+    etl: Behaviour = field(default_factory=Behaviour)
+    reads: tuple[Optional[str], ...] = ()
+    writes: tuple[Optional[tuple[str, bool]], ...] = ()
+    outage: Optional[tuple[float, float, str]] = None
+    refuse: tuple[str, ...] = ()
+    token_life: float = 900.0
+    skew: float = 0.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def model(self, clock: FakeClock, ids: tuple[int, ...] = (321,)) -> Model:
+        return Model(
+            clock,
+            {etl_id: self.etl for etl_id in ids},
+            self.reads,
+            self.writes,
+            self.outage,
+            self.refuse,
+            self.token_life,
+            self.skew,
+        )
+
+
+def seconds(low: float, high: float) -> Any:
+    return st.floats(low, high).map(lambda value: round(value, 2))
+
+
+INITIAL = {
+    "batch": (None, "ENDED", "ABORTED", "RUNNING", "WAITING"),
+    "periodic": (None, "WAITING", "ENDED", "RUNNING"),
+    "service": (None, "SERVICE_ON", "SERVICE_OFF"),
+}
+
+
+@st.composite
+def behaviours(draw: Any) -> Behaviour:
+    kind = draw(st.sampled_from(("batch", "batch", "periodic", "service")))
+    return Behaviour(
+        kind=kind,
+        initial=draw(st.sampled_from(INITIAL[kind])),
+        initial_exit=draw(st.sampled_from(("OK", "ERROR", None))),
+        left=draw(seconds(0.1, 400)),
+        start_lag=draw(st.one_of(seconds(0, 20), seconds(0, 400))),
+        duration=draw(st.one_of(seconds(0.01, 5), seconds(0.01, 600))),
+        exit_code=draw(st.sampled_from(("OK", "OK", "WARNING", "ERROR", "FAILED", "SPLENDID", None))),
+        exit_lag=draw(st.sampled_from((0.0, 0.0, 1.5))),
+        stamp=draw(st.sampled_from(("start", "end", "end", "never"))),
+        starts=draw(st.sampled_from((True, True, True, True, False))),
+        stop_lag=draw(st.one_of(st.none(), seconds(0, 60))),
+        kill_lag=draw(seconds(0, 10)),
+        stopped_as=draw(st.sampled_from(("ABORTED", "ENDED", "WAITING"))),
+        self_start=draw(st.one_of(st.none(), seconds(0.1, 100))),
+        none_shape=draw(st.sampled_from(("204", "null", "empty", "absent"))),
+    )
+
+
+@st.composite
+def policies(draw: Any, actions: tuple[str, ...] = ("run", "run", "run", "schedule", "stop", "kill")) -> dict[str, Any]:
+    """Options that are not refused."""
+    action = draw(st.sampled_from(actions))
+    options: dict[str, Any] = {
+        "action": action,
+        "wait": draw(st.sampled_from((True, True, True, False))),
+        "wait_timeout": draw(st.sampled_from((30, 120, 700, 3600))),
+        "start_timeout": draw(st.sampled_from((10, 60, 300))),
+        "poll_interval": draw(st.sampled_from((1, 10, 60))),
+        "retries": draw(st.sampled_from((0, 1, 3))),
+    }
+    if action == "run":
+        options["if_running"] = draw(st.sampled_from(_plan.IF_RUNNING))
+        options["max_age"] = draw(st.sampled_from((None, None, 60, 10000)))
+        options["fail_on_warning"] = draw(st.booleans())
+        options["on_timeout"] = draw(st.sampled_from(_plan.ON_TIMEOUT))
+    options["kill_after"] = draw(st.sampled_from((None, 5, 20)))
+    if not options["wait"]:
+        options.update(fail_on_warning=False, on_timeout="leave", kill_after=None)
+        if options.get("if_running") in ("queue", "restart"):
+            options["if_running"] = "attach"
+    policy = _plan.Policy(**options)
+    try:
+        policy.check()
+    except OptionError:
+        options["kill_after"] = None
+        _plan.Policy(**options).check()
+    return options
+
+
+@st.composite
+def worlds(draw: Any, **keywords: Any) -> World:
+    fault = st.sampled_from(FAULTS)
+    lost = st.tuples(st.sampled_from(AMBIGUOUS), st.booleans())
+    # A third of the worlds is calm: where everything goes wrong, only failures are seen.
+    noise = draw(st.integers(0, 2))
+    reads = draw(st.lists(st.one_of(st.none(), st.none(), fault), max_size=25)) if noise else []
+    writes = draw(st.lists(st.one_of(st.none(), lost, st.tuples(fault, st.booleans())), max_size=5)) if noise else []
+    outage = None
+    if noise == 2 and draw(st.booleans()):
+        begins = draw(seconds(0, 120))
+        outage = (begins, begins + draw(st.one_of(seconds(0, 30), seconds(0, 900))), draw(fault))
+    return World(
+        etl=draw(behaviours()),
+        reads=tuple(reads),
+        writes=tuple(writes),
+        outage=outage,
+        refuse=draw(st.sampled_from(((), (), (), ("run",), ("stop",), ("schedule", "kill")))),
+        token_life=draw(st.sampled_from((900.0, 900.0, 70.0, 5.0))),
+        skew=draw(st.sampled_from((0.0, 3600.0, -3600.0))),
+        options=draw(policies(**keywords)),
+    )
+
+
+def play(world: World, slice_seconds: Optional[float] = None, **keywords: Any) -> tuple[dict[str, Any], Model, Task]:
+    """Act in a world. Jitter is fixed, so that two plays can be compared."""
+    clock = FakeClock()
+    model = world.model(clock)
+    task = Task(model.handle, clock, slice_seconds)
+    with mock.patch.object(_transport.random, "uniform", lambda low, high: (low + high) / 2):
+        result = task.act(**world.options, **keywords)
+    return result, model, task
+
+
+def check(world: World, result: dict[str, Any], model: Model, task: Task) -> None:
+    """The promises."""
+    options = {**ACT, **world.options}
+    entry = result["etl"]
+    etl = model.etls[321]
+    never_twice(entry, options, etl)
+    green_is_true(entry, options, etl)
+    changed_is_true(entry, etl)
+    limit = options["wait_timeout"] + options["start_timeout"] + SLACK
+    assert entry["elapsed_seconds"] <= limit, "it hangs"
+    assert task.clock.elapsed <= limit + SLACK
+    readable(result, entry)
+
+
+def never_twice(entry: dict[str, Any], options: dict[str, Any], etl: Any) -> None:
+    launches = etl.launches("run", "schedule")
+    assert launches <= (1 if options["action"] in ("run", "schedule") else 0), "started twice"
+    allowed = {options["action"]}
+    if options["if_running"] == "restart":
+        allowed |= {"stop", "kill"}
+    if options["on_timeout"] != "leave":
+        allowed |= {options["on_timeout"], "kill"}
+    if options["kill_after"]:
+        allowed.add("kill")
+    assert {action for _moment, action in etl.executed} <= allowed
+
+
+def green_is_true(entry: dict[str, Any], options: dict[str, Any], etl: Any) -> None:
+    if entry["failed"]:
+        assert entry["error"]["kind"]
+        return
+    outcome = entry["outcome"]
+    if outcome in GREEN_END:
+        wanted = {"succeeded": "OK", "warning": "WARNING"}[outcome]
+        last = [run for run in etl.runs if run.ended is not None][-1]
+        assert (last.exit_code, last.aborted) == (wanted, False), "green, and it did not end well"
+        if options["if_running"] in ("queue", "restart", "fail"):
+            assert not entry["attached"]
+        if not entry["attached"] and not entry["evidence"] == "adopted":
+            assert etl.launches("run") == 1, "green, and nobody ran it"
+        if outcome == "warning":
+            assert not options["fail_on_warning"]
+    elif outcome in ("service_on", "service_off"):
+        assert etl.state == {"service_on": "SERVICE_ON", "service_off": "SERVICE_OFF"}[outcome]
+    elif outcome == "scheduled":
+        assert etl.state in ("WAITING", "RUNNING") or etl.runs
+    elif outcome == "stopped":
+        assert not etl.executing
+        if options["action"] == "kill" and entry["before"]["status"] == "WAITING":
+            assert etl.state != "WAITING" or etl.runs
+    elif outcome == "accepted":
+        assert etl.launches(options["action"]) >= 1 or entry["evidence"] == "adopted"
+    elif outcome == "fresh":
+        assert options["max_age"]
+        assert entry["before"]["exit_code"] in ("OK", "WARNING")
+    else:
+        assert outcome == "nothing_to_do"
+        assert not etl.executed
+
+
+def changed_is_true(entry: dict[str, Any], etl: Any) -> None:
+    if entry["changed"] and entry["evidence"] != "adopted":
+        # a stop whose answer was lost, and the end that it asked for came by itself: nobody can tell
+        assert etl.executed or entry["outcome"] in ("stopped", "service_off"), "changed, and nothing was done"
+    if etl.executed and not entry["failed"] and entry["outcome"] != "nothing_to_do":
+        assert entry["changed"], "something was done, and it says that nothing changed"
+
+
+def readable(result: dict[str, Any], entry: dict[str, Any]) -> None:
+    for text in (entry["msg"], result["msg"]):
+        assert "321" in text
+        assert not re.search(r"\bNone\b|\bnan\b|\binf\b|\{|\}|  ", text), text
+        assert text[0].isupper()
+        assert text.endswith((".", "…")), text
+        assert ".." not in text, text
+    if entry["failed"]:
+        remedy = entry["error"]["remedy"]
+        assert remedy
+        assert entry["msg"].endswith(remedy)
+    assert "eyJ" not in str(result)
+    assert "secret" not in str(result).replace("access_secret_key", "")
+
+
+@PROFILE
+@given(worlds())
+def test_what_it_says_is_true(world: World) -> None:
+    check(world, *play(world))
+
+
+@PROFILE
+@given(worlds())
+def test_check_mode_sends_nothing_and_tells_the_truth(world: World) -> None:
+    clock = FakeClock()
+    model = world.model(clock)
+    task = Task(model.handle, clock)
+    entry = task.act(**world.options, check_mode=True)["etl"]
+    assert task.posts == []
+    assert not model.etls[321].executed
+    assert entry["task_execution_request_id"] is None
+    assert clock.elapsed <= SLACK
+    if entry["failed"]:
+        return
+    # A quiet world keeps what check mode promised.
+    quiet = World(etl=world.etl, options=world.options)
+    if world.reads or world.outage or (world.etl.initial == "RUNNING" and world.etl.left < 5) or world.etl.self_start:
+        return
+    real = play(quiet)[0]["etl"]
+    assert real["changed"] == entry["changed"]
+
+
+@PROFILE
+@given(worlds(), st.sampled_from((1.0, 10.0, 45.0)))
+def test_slices_give_the_same_as_one_piece(world: World, slice_seconds: float) -> None:
+    whole, model, task = play(world)
+    parts, sliced_model, sliced = play(world, slice_seconds)
+    check(world, parts, sliced_model, sliced)
+    assert model.etls[321].executed == sliced_model.etls[321].executed
+    assert parts == whole
+    assert sliced.lines == task.lines
+    # The warnings of a task are told once, at its end.
+    assert sliced.warnings == task.warnings
+
+
+@PROFILE
+@given(worlds(actions=("run",)), st.sampled_from((0.0, 5.0, 500.0)))
+def test_waiting_elsewhere_comes_to_the_same_truth(world: World, pause: float) -> None:
+    clock = FakeClock()
+    model = world.model(clock)
+    task = Task(model.handle, clock)
+    options = {**world.options, "wait": False, "on_timeout": "leave", "kill_after": None, "fail_on_warning": False}
+    if options["if_running"] in ("queue", "restart"):
+        options["if_running"] = "attach"
+    started = task.act(**options)
+    etl = model.etls[321]
+    if started["etl"]["outcome"] not in ("accepted", "nothing_to_do") or started["etl"]["before"] is None:
+        return
+    sent = list(etl.executed)
+    clock.pass_by(pause)
+    begun = clock.elapsed
+    entry = task.wait_for(baseline=started["etls"], wait_timeout=600)["etl"]
+    assert etl.executed == sent, "etl_wait sends nothing"
+    assert not entry["changed"]
+    assert clock.elapsed - begun <= 600 + 300 + SLACK
+    readable({"msg": entry["msg"]}, entry)
+    if entry["outcome"] == "succeeded":
+        last = [run for run in etl.runs if run.ended is not None][-1]
+        assert (last.exit_code, last.aborted) == ("OK", False)
+
+
+@PROFILE
+@given(worlds(), st.integers(1, 4), st.integers(2, 6))
+def test_several_at_once(world: World, max_parallel: int, count: int) -> None:
+    """In threads: which ETL meets which fault is open, the promises are not."""
+    clock = FakeClock()
+    ids = tuple(range(101, 101 + count))
+    model = world.model(clock, ids)
+    task = Task(model.handle, clock)
+    options = {**ACT, **world.options, "etl_id": list(ids), "max_parallel": max_parallel}
+    result = task.act(**options)
+    assert [entry["etl_id"] for entry in result["etls"]] == list(ids)
+    assert result["failed"] == any(entry["failed"] for entry in result["etls"])
+    assert result["changed"] == any(entry["changed"] for entry in result["etls"])
+    for entry in result["etls"]:
+        etl = model.etls[entry["etl_id"]]
+        never_twice(entry, options, etl)
+        green_is_true(entry, options, etl)
+        assert str(entry["etl_id"]) in entry["msg"]
+    assert not any("internal_error" in str(entry.get("error")) for entry in result["etls"])
+
+
+def test_the_worlds_are_not_empty() -> None:
+    """The draws reach the ends that matter: a property that only ever sees failures proves nothing."""
+    seen: set[str] = set()
+
+    @settings(PROFILE, max_examples=300)
+    @given(worlds())
+    def look(world: World) -> None:
+        entry = play(world)[0]["etl"]
+        seen.add(entry["outcome"])
+        if entry["evidence"]:
+            seen.add(entry["evidence"])
+
+    look()
+    assert seen >= {
+        "succeeded",
+        "failed",
+        "timed_out",
+        "not_started",
+        "unconfirmed",
+        "nothing_to_do",
+        "accepted",
+        "stopped",
+        "adopted",
+        "timestamp_changed",
+        "seen_running",
+        "state_reached",
+    }

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Options: addresses, numbers, properties, and what the environment adds."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.module_utils.errors import AnsibleFallbackNotFound
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import OptionError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
+    CONNECTION,
+    base_url,
+    check_number,
+    connection_argument_spec,
+    nonempty_env,
+    plain_properties,
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("https://acme-itom.onbmc.com", "https://acme-itom.onbmc.com"),
+        ("https://acme-itom.onbmc.com/", "https://acme-itom.onbmc.com"),
+        ("  acme-itom.onbmc.com  ", "https://acme-itom.onbmc.com"),
+        ("acme-itom.onbmc.com:8443/helix//", "https://acme-itom.onbmc.com:8443/helix"),
+        ("HTTPS://Acme.onbmc.com", "https://Acme.onbmc.com"),
+        ("https://[::1]:8443", "https://[::1]:8443"),
+        ("10.0.0.7:8443", "https://10.0.0.7:8443"),
+    ],
+)
+def test_addresses(given, expected):
+    assert base_url(given, "url", False) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "url is missing"),
+        ("", "url is missing"),
+        ("   ", "url is missing"),
+        ("https://", "not a usable address"),
+        ("https:///opt", "not a usable address"),
+        ("https://acme:https", "not a usable address"),
+        ("https://acme:0", "not a usable address"),
+        ("https://acme:99999", "not a usable address"),
+        ("https://[::1", "not a usable address"),
+        ("https://ac me", "not a usable address"),
+        ("https://acme/\n/opt", "not a usable address"),
+        ("https://joe:pa55word@acme", "must not hold a user name or password"),
+        ("joe@acme", "must not hold a user name or password"),
+        ("ftp://acme", "only https:// is spoken"),
+        ("http://acme", "in the clear"),
+        ("https://acme?tenant=1", "holds a ? or a #"),
+        ("https://acme#top", "holds a ? or a #"),
+    ],
+)
+def test_addresses_that_are_refused(given, words):
+    with pytest.raises(OptionError) as caught:
+        base_url(given, "url", False)
+    assert words in caught.value.message
+    assert "pa55word" not in caught.value.sentence()
+    assert caught.value.remedy
+
+
+def test_http_only_if_it_is_allowed():
+    assert base_url("http://127.0.0.1:8080/", "url", True) == "http://127.0.0.1:8080"
+    # allowing http does not turn a bare name into it
+    assert base_url("acme", "url", True) == "https://acme"
+
+
+def test_a_missing_address_names_the_variable():
+    for option in ("url", "login_url"):
+        with pytest.raises(OptionError) as caught:
+            base_url("", option, False)
+        assert CONNECTION[option].env in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("value", "lowest", "above", "highest", "good"),
+    [
+        (None, 5, True, 9, True),
+        (5, 5, False, 9, True),
+        (5, 5, True, 9, False),
+        (4.9, 5, False, 9, False),
+        (9, 5, False, 9, True),
+        (9.1, 5, False, 9, False),
+        (float("nan"), 0, True, 9, False),
+        (float("nan"), 0, False, 9, False),
+        (float("inf"), 0, False, 1e9, False),
+        (float("-inf"), 0, False, 1e9, False),
+    ],
+)
+def test_numbers(value, lowest, above, highest, good):
+    if good:
+        check_number("retries", value, lowest, above=above, highest=highest)
+        return
+    with pytest.raises(OptionError, match="The option retries is"):
+        check_number("retries", value, lowest, above=above, highest=highest)
+
+
+def test_times_say_their_unit():
+    with pytest.raises(OptionError) as caught:
+        check_number("wait_timeout", 0, 0, above=True)
+    assert caught.value.sentence() == "The option wait_timeout is 0, but must be above 0. Times are in seconds."
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, {}),
+        ({}, {}),
+        ({"a": "b"}, {"a": "b"}),
+        ({"a": True, "b": False}, {"a": "true", "b": "false"}),
+        ({"a": 10, "b": 1.5, 3: ""}, {"a": "10", "b": "1.5", "3": ""}),
+    ],
+)
+def test_properties_become_texts(given, expected):
+    plain = plain_properties(given, "run_execution_properties")
+    assert plain == expected
+    assert all(type(item) is str for pair in plain.items() for item in pair)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"a": None}, "a in p is null"),
+        ({"a": ["s3cret"]}, "a in p is a list"),
+        ({"a": {"b": "s3cret"}}, "a in p is nested"),
+        ({" ": "s3cret"}, "a property without a name"),
+    ],
+)
+def test_properties_that_are_refused_are_never_quoted(given, words):
+    with pytest.raises(OptionError) as caught:
+        plain_properties(given, "p")
+    assert words in caught.value.message
+    assert "s3cret" not in caught.value.sentence()
+
+
+@pytest.mark.parametrize("empty", [None, "", "   ", "\t"])
+def test_an_empty_variable_counts_as_unset(monkeypatch, empty):
+    monkeypatch.delenv("HELIX_URL", raising=False)
+    if empty is not None:
+        monkeypatch.setenv("HELIX_URL", empty)
+    with pytest.raises(AnsibleFallbackNotFound):
+        nonempty_env("HELIX_URL")
+
+
+def test_a_variable_is_taken(monkeypatch):
+    monkeypatch.setenv("HELIX_URL", "https://acme")
+    assert nonempty_env("HELIX_URL") == "https://acme"
+
+
+def test_the_specification_hides_secrets():
+    spec = connection_argument_spec()
+    hidden = {name for name, option in spec.items() if option["no_log"]}
+    assert hidden == {"access_key", "access_secret_key", "token", "proxy"}
+    # said aloud for every option: Ansible warns about names like access_key where it is not
+    assert all("no_log" in option for option in spec.values())

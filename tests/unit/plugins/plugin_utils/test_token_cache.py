@@ -1,0 +1,410 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The token that the processes of one run share: who may read it, how long it is used, and who asks the server."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
+    AuthenticationError,
+    HelixError,
+    OptionError,
+    TransportError,
+)
+from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils import _token_cache
+from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._token_cache import (
+    REFUSED_SECONDS,
+    CacheUnusableError,
+    TokenCache,
+    shared_token,
+)
+
+IDENTITY = {"url": "https://helix.test", "access_key": "the-access-key", "access_secret_key": "the-secret"}
+#: A token of 900 seconds, renewed a minute before its end.
+USABLE = 840.0
+
+
+class FakeClock(Clock):
+    def __init__(self):
+        self.time = 1800000000.0
+
+    def wall(self):
+        return self.time
+
+
+class Server:
+    """Gives a new token for every call, or raises what it was told to."""
+
+    def __init__(self):
+        self.calls = []
+        self.error = None
+        self.keeps_old = False
+        self.usable = USABLE
+
+    def __call__(self, carried):
+        self.calls.append(carried)
+        if carried and self.keeps_old:
+            return {**carried, "usable": 5.0}
+        if self.error:
+            raise self.error
+        number = len(self.calls)
+        return {"token": f"token-{number}", "refresh_token": f"refresh-{number}", "usable": self.usable, "renewals": 0}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "ansible-local-1234"
+    path.mkdir(mode=0o700)
+    return path
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def server():
+    return Server()
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def ask(folder, clock, server, said):
+    """What one use of the lookup does."""
+
+    def run(identity=None, where=None):
+        cache = TokenCache(str(where or folder), identity or IDENTITY)
+        return shared_token(cache, server, clock, said.append)["token"]
+
+    return run
+
+
+def entry_of(folder):
+    (path,) = folder.glob("*.json")
+    return path
+
+
+def test_the_second_use_finds_the_token_of_the_first(ask, server):
+    assert [ask(), ask(), ask()] == ["token-1"] * 3
+    assert server.calls == [None]
+
+
+def test_only_we_can_read_the_files(ask, folder):
+    old = os.umask(0)
+    try:
+        ask()
+    finally:
+        os.umask(old)
+    files = list(folder.iterdir())
+    assert len(files) == 2
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+
+def test_no_key_is_in_the_file_or_its_name(ask, folder):
+    ask()
+    everything = " ".join([path.name + path.read_text() for path in folder.iterdir()])
+    assert "the-secret" not in everything
+    assert "the-access-key" not in everything
+    assert "helix.test" not in everything
+
+
+@pytest.mark.parametrize("name", sorted(IDENTITY))
+def test_other_keys_or_addresses_have_another_token(ask, name):
+    assert ask() == "token-1"
+    assert ask({**IDENTITY, name: "other"}) == "token-2"
+    assert ask() == "token-1"
+
+
+def test_a_token_is_renewed_before_its_end_and_with_what_came_with_it(ask, server, clock):
+    ask()
+    clock.time += USABLE - 1
+    assert ask() == "token-1"
+    clock.time += 1
+    assert ask() == "token-2"
+    assert server.calls[1] == {"token": "token-1", "refresh_token": "refresh-1", "usable": 0.0, "renewals": 0}
+    assert ask() == "token-2"
+
+
+def test_a_renewal_that_fails_for_the_moment_leaves_the_old_token_until_its_end(ask, server, clock):
+    ask()
+    server.keeps_old = True
+    clock.time += USABLE + 30
+    assert ask() == "token-1"
+    clock.time += 4
+    assert ask() == "token-1"
+    assert len(server.calls) == 2, "it is not tried again at once"
+    clock.time += 2
+    assert ask() == "token-1"
+    assert len(server.calls) == 3
+    clock.time += 60
+    assert ask() == "token-5", "the fourth call gave the old token, which is over; the fifth logged in"
+    assert server.calls[3:] == [{**server.calls[1], "usable": 0.0}, None]
+
+
+def test_a_token_that_is_over_is_never_given_out(ask, server, clock):
+    ask()
+    server.keeps_old = True
+    server.error = TransportError("No connection.")
+    clock.time += 901
+    with pytest.raises(TransportError, match="No connection"):
+        ask()
+
+
+def test_a_short_life_has_a_short_margin(ask, server, clock):
+    server.usable = 8.0  # of 10 seconds
+    ask()
+    server.keeps_old = True
+    clock.time += 9.5
+    assert ask() == "token-1"
+    clock.time += 5.1
+    assert ask() != "token-1"
+
+
+def test_a_clock_that_was_set_back_makes_no_token_younger(ask, clock):
+    ask()
+    clock.time -= 3600
+    assert ask() == "token-2"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"carried": []}',
+        b'{"carried": {"token": ""}}',
+        b'{"carried": {"token": 5}, "made_at": 1, "renew_at": 9e9, "over_at": 9e9}',
+        b'{"carried": {"token": "planted"}, "made_at": 1, "renew_at": "soon", "over_at": 9e9}',
+        b'{"carried": {"token": "planted"}, "made_at": null, "renew_at": 9e9, "over_at": 9e9}',
+        b'{"failed_at": "now", "failure": {"message": "planted"}}',
+        b'{"failed_at": 1800000000.0, "failure": "planted"}',
+        b"[" * 100000,
+    ],
+)
+def test_a_corrupt_entry_is_ignored_and_replaced(ask, folder, content):
+    ask()
+    entry_of(folder).write_bytes(content)
+    assert ask() == "token-2"
+    assert ask() == "token-2"
+
+
+PLANTED = json.dumps({"carried": {"token": "planted"}, "made_at": 1.0, "renew_at": 9e9, "over_at": 9e9})
+
+
+def test_the_planted_entry_would_be_used_if_it_were_ours(ask, folder):
+    ask()
+    entry_of(folder).write_text(PLANTED)
+    assert ask() == "planted"
+
+
+def test_an_entry_behind_a_link_is_ignored(ask, folder, tmp_path):
+    ask()
+    entry = entry_of(folder)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text(PLANTED)
+    elsewhere.chmod(0o600)
+    entry.unlink()
+    entry.symlink_to(elsewhere)
+    assert ask() == "token-2"
+    assert elsewhere.read_text() == PLANTED, "nothing is written through the link"
+    assert not entry.is_symlink()
+
+
+def test_an_entry_that_others_can_read_is_ignored(ask, folder):
+    ask()
+    entry_of(folder).write_text(PLANTED)
+    entry_of(folder).chmod(0o644)
+    assert ask() == "token-2"
+    assert stat.S_IMODE(entry_of(folder).stat().st_mode) == 0o600
+
+
+def test_an_entry_of_somebody_else_is_ignored(ask, folder, monkeypatch):
+    ask()
+    entry_of(folder).write_text(PLANTED)
+    real = os.fstat
+
+    def foreign(descriptor):
+        info = real(descriptor)
+        values = list(info)
+        if info.st_size:
+            values[stat.ST_UID] += 1
+        return os.stat_result(values)
+
+    monkeypatch.setattr(_token_cache.os, "fstat", foreign)
+    assert ask() == "token-2"
+
+
+def test_a_pipe_in_the_place_of_the_entry_does_not_hang(ask, folder):
+    ask()
+    entry = entry_of(folder)
+    entry.unlink()
+    os.mkfifo(entry, 0o600)
+    assert ask() == "token-2"
+    assert ask() == "token-2"
+
+
+def missing(folder):
+    folder.rmdir()
+
+
+def open_to_others(folder):
+    folder.chmod(0o755)
+
+
+def behind_a_link(folder):
+    real = folder.with_name("real")
+    folder.rename(real)
+    folder.symlink_to(real)
+
+
+def a_file(folder):
+    folder.rmdir()
+    folder.write_text("")
+    folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("spoil", [missing, open_to_others, behind_a_link, a_file])
+def test_without_a_private_folder_there_is_no_cache(ask, folder, server, spoil):
+    spoil(folder)
+    with pytest.raises(CacheUnusableError):
+        ask()
+    assert server.calls == []
+
+
+def test_a_lock_behind_a_link_is_not_followed(ask, folder, server, tmp_path):
+    ask()
+    (lock,) = folder.glob("*.lock")
+    lock.unlink()
+    lock.symlink_to(tmp_path / "made")
+    with pytest.raises(CacheUnusableError):
+        ask()
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_file_system_without_locks_means_no_cache(ask, server, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(_token_cache.fcntl, "flock", refuse)
+    with pytest.raises(CacheUnusableError, match="No locks available"):
+        ask()
+    assert server.calls == []
+
+
+def test_a_full_disk_costs_the_cache_and_not_the_token(ask, folder, server, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_token_cache.json, "dump", full)
+    assert ask() == "token-1"
+    assert ask() == "token-2"
+    assert sorted(path.suffix for path in folder.iterdir()) == [".lock"]
+
+
+def test_refused_keys_are_not_tried_again_for_a_while(ask, server, clock):
+    server.error = AuthenticationError(
+        "The login was refused.", http_status=401, remedy="Check them.", server_message="no"
+    )
+    with pytest.raises(AuthenticationError):
+        ask()
+    clock.time += REFUSED_SECONDS - 1
+    with pytest.raises(HelixError) as caught:
+        ask()
+    assert caught.value.sentence() == "The login was refused. Check them."
+    assert (caught.value.http_status, caught.value.kind) == (401, "authentication")
+    assert caught.value.server_message == "no"
+    assert len(server.calls) == 1
+    server.error = None
+    clock.time += 1
+    assert ask() == "token-2"
+
+
+def test_other_keys_are_tried_at_once(ask, server):
+    server.error = AuthenticationError("The login was refused.", http_status=401)
+    with pytest.raises(AuthenticationError):
+        ask()
+    server.error = None
+    assert ask({**IDENTITY, "access_secret_key": "the right one"}) == "token-2"
+
+
+def test_a_server_that_was_away_is_asked_again(ask, server, clock):
+    server.error = TransportError("No connection.")
+    with pytest.raises(TransportError):
+        ask()
+    server.error = None
+    clock.time += 0.1
+    assert ask() == "token-2"
+
+
+def test_a_wrong_option_is_told_to_everybody_as_such(ask, server):
+    server.error = OptionError("The option url is missing.")
+    with pytest.raises(OptionError):
+        ask()
+    with pytest.raises(OptionError):
+        ask()
+
+
+def test_no_step_that_is_told_holds_a_secret(ask, clock, said):
+    ask()
+    clock.time += 500
+    ask()
+    clock.time += 500
+    ask()
+    assert said == [
+        "logging in for this run",
+        "using the token of this run for 340 s more",
+        "renewing the token of this run",
+    ]
+
+
+def _worker(folder, log, fails, everybody, results):
+    def fetch(carried):
+        with Path(log).open("a") as file:
+            file.write("x")
+        time.sleep(1)
+        if fails:
+            raise TransportError("No connection.")
+        return {"token": f"token-{os.getpid()}", "refresh_token": None, "usable": USABLE, "renewals": 0}
+
+    everybody.wait(30)
+    try:
+        results.put(shared_token(TokenCache(folder, IDENTITY), fetch, Clock(), lambda words: None)["token"])
+    except HelixError as error:
+        results.put(error.message)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # forked beside the threads of the test runner
+@pytest.mark.parametrize("fails", [False, True])
+def test_of_many_processes_one_asks_the_server(folder, tmp_path, fails):
+    """And the others take what comes of it, also a failure: they do not wait for a dead server one by one."""
+    fork = multiprocessing.get_context("fork")
+    results, everybody, log = fork.Queue(), fork.Barrier(8), tmp_path / "log"
+    arguments = (str(folder), str(log), fails, everybody, results)
+    workers = [fork.Process(target=_worker, args=arguments) for dummy in range(8)]
+    for worker in workers:
+        worker.start()
+    answers = [results.get(timeout=30) for dummy in workers]
+    for worker in workers:
+        worker.join(10)
+    assert len(set(answers)) == 1
+    assert (answers[0] == "No connection.") == fails
+    assert log.read_text() == "x"
