@@ -90,6 +90,7 @@ _raw:
 
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -201,7 +202,10 @@ class LookupModule(LookupBase):
             from ansible_collections.capacityops.bmc_helix.plugins.module_utils._client import connect
 
             tokens = connect(options, redactor, Clock(), carried=carried).tokens
-            tokens.current()
+            # Core reports what a worker writes to standard error; urllib3 does so for validate_certs: false.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                tokens.current()
             return tokens.export() or {}
 
         if options["cache"]:

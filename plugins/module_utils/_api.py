@@ -235,7 +235,9 @@ class HelixApi:
                 f"{what} was redirected (HTTP {status}); redirects are not followed, so that no token goes astray.",
                 kind="redirected",
                 remedy="Give url the address that answers itself (https, the right host, no extra path).",
-                transient=True,
+                transient=not write,
+                # Some servers do what they were asked and then send the client to a page about it.
+                maybe_done=write and status in (302, 303),
                 **facts,
             )
         if status == 429:

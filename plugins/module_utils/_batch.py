@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import Any, Callable
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
@@ -58,9 +60,8 @@ class Batch:
 
     def run(self, pause: Callable[[], bool] = lambda: False) -> bool:
         """Go on until every ETL is done (True), or until C(pause()) asks for a break (False)."""
-        begun = [e for e in self._executions if not e.progress.done and e.progress.began is not None]
+        self._active = [e for e in self._executions if not e.progress.done and e.progress.began is not None]
         waiting = deque(e for e in self._executions if e.progress.began is None and not e.progress.done)
-        self._active = begun
         width = min(self._max_parallel, len(self._executions))
         if width <= 1:
             return self._run_alone(waiting, pause)
@@ -69,12 +70,15 @@ class Batch:
         with ThreadPoolExecutor(max_workers=width) as pool:
             return self._run_together(waiting, pause, pool)
 
-    def _admit(self, waiting: deque[Execution]) -> None:
-        self._active = [e for e in self._active if not e.progress.done]
+    def _admit(self, waiting: deque[Execution]) -> list[Execution]:
+        """Let as many begin as there is room for."""
+        admitted = []
         while waiting and len(self._active) < self._max_parallel:
             execution = waiting.popleft()
             execution.progress.due = self.now()
             self._active.append(execution)
+            admitted.append(execution)
+        return admitted
 
     def _run_alone(self, waiting: deque[Execution], pause: Callable[[], bool]) -> bool:
         while True:
@@ -84,36 +88,55 @@ class Batch:
             turn = min(self._active, key=lambda e: e.progress.due)
             self._clock.sleep(turn.progress.due - self.now())
             self._step(turn)
-            if not turn.progress.done and pause():
+            if turn.progress.done:
+                self._active.remove(turn)
+            elif pause():
                 return False
 
     def _run_together(self, waiting: deque[Execution], pause: Callable[[], bool], pool: Any) -> bool:
-        from concurrent.futures import FIRST_COMPLETED, Future, wait
+        from queue import Empty, SimpleQueue
 
-        busy: dict[Future[None], Execution] = {}
+        stepped: SimpleQueue[Execution] = SimpleQueue()
+        # The number breaks ties, so that those with the same time take turns.
+        turns = count()
+        resting = [(e.progress.due, next(turns), e) for e in self._active]
+        heapify(resting)
+        busy = 0
         pausing = False
+
+        def work(execution: Execution) -> None:
+            try:
+                self._step(execution)
+            finally:
+                stepped.put(execution)
+
         while True:
             if not pausing:
-                self._admit(waiting)
-            underway = set(busy.values())
-            resting = [e for e in self._active if e not in underway and not e.progress.done]
-            for execution in [] if pausing else resting:
-                if execution.progress.due <= self.now():
-                    busy[pool.submit(self._step, execution)] = execution
-                    underway.add(execution)
-            soonest = min((e.progress.due for e in resting if e not in underway), default=None)
+                for execution in self._admit(waiting):
+                    heappush(resting, (execution.progress.due, next(turns), execution))
+                while resting and resting[0][0] <= self.now():
+                    pool.submit(work, heappop(resting)[2])
+                    busy += 1
             if not busy:
-                if pausing:
-                    return False
-                if soonest is None:
-                    return True
-                self._clock.sleep(soonest - self.now())
+                if pausing or not resting:
+                    # A break that comes with the very end is none.
+                    return not (resting or waiting)
+                self._clock.sleep(resting[0][0] - self.now())
                 continue
-            patience = None if soonest is None or pausing else max(soonest - self.now(), 0.0)
-            finished, _rest = wait(busy, timeout=patience, return_when=FIRST_COMPLETED)
-            for future in finished:
-                del busy[future]
+            try:
+                execution = stepped.get(timeout=self._patience(None if pausing else resting))
+            except Empty:
+                continue
+            busy -= 1
+            if execution.progress.done:
+                self._active.remove(execution)
+            else:
+                heappush(resting, (execution.progress.due, next(turns), execution))
             pausing = pausing or pause()
+
+    def _patience(self, resting: list[tuple[float, int, Execution]] | None) -> float | None:
+        """Seconds until the next turn; None: nothing but an answer moves us on."""
+        return max(resting[0][0] - self.now(), 0.0) if resting else None
 
     def _step(self, execution: Execution) -> None:
         try:

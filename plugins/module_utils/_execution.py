@@ -23,7 +23,7 @@ from typing import Callable
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan as planning
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import rfc3339
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import parse_rfc3339, rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     AuthenticationError,
     HelixError,
@@ -96,7 +96,8 @@ class Execution:
         if policy.action == "wait":
             self._watch(status, earlier)
             return
-        if p.put_off and earlier and not earlier.executing and policy.action == "run" and self._happened(earlier, status):
+        unsent = p.put_off and policy.action == "run" and earlier is not None and not earlier.executing
+        if unsent and earlier and self._happened(earlier, status):
             # Our request was put off (429, no connection), and yet the ETL moved: adopt it rather than run it twice.
             p.sent, p.ambiguous = "run", True
             p.sent_at = p.first_sent_at = self._now()
@@ -127,11 +128,30 @@ class Execution:
         elif decision.do == planning.RESTART:
             if self._send("stop"):
                 self._enter("clear")
+        else:
+            self._launch()
+
+    def _launch(self) -> None:
+        p, policy = self.progress, self._policy
+        if policy.action == "run" and self._too_close():
+            p.due = self._now() + 1.0
         elif self._send(policy.action):
             if policy.wait or p.ambiguous:
                 self._enter("follow")
             else:
                 self._done("accepted")
+
+    def _too_close(self) -> bool:
+        """Whether the last execution is of this very second: times are whole seconds, and the next run would not show.
+
+        Asked once only: a clock that stands still must not stop us.
+        """
+        p = self.progress
+        moment, now = parse_rfc3339(p.before.last_exec_ts if p.before else None), self._server_now()
+        if p.spaced or moment is None or now is None or not -1.0 <= now - moment < 1.0:
+            return False
+        p.spaced = True
+        return True
 
     def _attach(self) -> None:
         p, policy = self.progress, self._policy
@@ -200,7 +220,7 @@ class Execution:
                 return
         now, deadline = self._now(), self._deadline()
         waits_for_start = self._waits_for_start()
-        if waits_for_start and not p.losses:
+        if waits_for_start and (not p.losses or not policy.wait):
             # While looks are lost nobody can say that it did not start.
             deadline = min(deadline, p.first_sent_at + policy.start_timeout)
         if now >= deadline:
@@ -302,7 +322,9 @@ class Execution:
         except HelixError:
             return False
         self._observe(status)
-        return status.at_rest and status.state not in (NEVER, "WAITING")
+        # WAITING is rest for what was executing; a schedule that kill was to cancel is still there.
+        was_waiting = self.progress.before is not None and self.progress.before.state == "WAITING"
+        return status.at_rest and status.state != NEVER and not (was_waiting and status.state == "WAITING")
 
     # -- observation ----------------------------------------------------------------------------------------------
 
@@ -378,7 +400,8 @@ class Execution:
                 before,
                 status,
                 seen_executing=p.seen_executing,
-                service=p.request_id == -1,
+                # The answer -1 means a service ETL, but a state that only batch ETLs have is the better witness.
+                service=p.request_id == -1 and before.kind != "batch",
                 fail_on_warning=policy.fail_on_warning,
             )
         if not policy.wait and (verdict or (policy.action == "run" and self._happened(before, status))):

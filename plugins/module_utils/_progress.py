@@ -49,6 +49,7 @@ class Progress:
     lost_since: float | None = None
     last_loss: str = ""
     settling: int = 0
+    spaced: bool = False
     renewals_before: int = 0
     token_renewals: int = 0
     timeline: list[dict[str, Any]] = field(default_factory=list)

@@ -191,7 +191,7 @@ class Transport:
         proxies, proxy = self._proxies(url)
         try:
             answer = Answer(*_wire.exchange(self._adapter, method, url, sent_headers, body, self._timeout, proxies))
-        except (OSError, ValueError, _wire.urllib3.exceptions.HTTPError) as error:  # requests' own are OSErrors
+        except _wire.FAILURES as error:
             raise explained(error, method, url, timeout=self._timeout, tls=self._tls, proxy=proxy) from None
         moment = parse_http_date(answer.headers.get("date"))
         if moment is not None:

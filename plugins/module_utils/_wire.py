@@ -15,6 +15,7 @@ import socket
 import ssl
 import time
 import traceback
+import warnings
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -26,8 +27,11 @@ try:
     import urllib3.exceptions
 except ImportError:
     REQUESTS_IMPORT_ERROR: str | None = traceback.format_exc()
+    FAILURES: tuple[type[Exception], ...] = (OSError, ValueError)
 else:
     REQUESTS_IMPORT_ERROR = None
+    #: What an exchange may raise; all that C(requests) raises is an OSError.
+    FAILURES = (OSError, ValueError, urllib3.exceptions.HTTPError)
 
 #: The largest answer that is read. A list of 10,000 ETLs takes about 2 MB.
 MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -140,6 +144,9 @@ def make_adapter(context: ssl.SSLContext, connections: int) -> Any:
                 pool.pop(key, None)
             return host, pool
 
+    if context.verify_mode == ssl.CERT_NONE:
+        # Said by whoever set validate_certs; urllib3 would print it for each request, on the terminal of a lookup.
+        warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
     return Adapter(pool_connections=4, pool_maxsize=max(1, connections), max_retries=0)
 
 
@@ -160,7 +167,7 @@ def exchange(
 ) -> tuple[int, Any, bytes]:
     """Status, headers and body of one request, sent once.
 
-    :raises Exception: those of C(requests), urllib3 and the socket; C(TooLargeError); C(BadEncodingError).
+    :raises Exception: one of C(FAILURES), C(TooLargeError) and C(BadEncodingError) among them.
     """
     request = requests.Request(method, url, headers=headers, data=body).prepare()
     response = adapter.send(request, stream=True, timeout=timeout, verify=True, proxies=proxies)

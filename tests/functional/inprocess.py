@@ -13,6 +13,7 @@ Test files load the fixtures with `pytest_plugins`, after they imported the rest
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import json
 import os
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
 from unittest import mock
+from urllib.parse import urlsplit
 
 import pytest
 from ansible.module_utils import basic
@@ -30,7 +32,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock impor
 from ansible_collections.capacityops.bmc_helix.plugins.modules import etl_action, etl_info, etl_wait
 
 from tests.functional.support import base_environment
-from tests.simulator.client import Control, SimulatorProcess
+from tests.simulator.client import SimulatorProcess
 
 MODULES = {"etl_action": etl_action, "etl_info": etl_info, "etl_wait": etl_wait}
 #: A fault that never comes to an end must not make a test wait for ever. Simulated seconds.
@@ -43,8 +45,10 @@ class SimulatedClock(Clock):
     `linger` is real seconds for each sleep, for faults that delay an answer in real time.
     """
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
+    def __init__(self, url: str) -> None:
+        address = urlsplit(url)
+        # Kept open: it is used for every sleep.
+        self._connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
         self.linger = 0.0
         self._now = 0.0
         self._wall = time.time()
@@ -55,6 +59,9 @@ class SimulatedClock(Clock):
         """Let something happen so many seconds after the start."""
         self._events.append((seconds, happens))
         self._events.sort(key=lambda event: event[0])
+
+    def close(self) -> None:
+        self._connection.close()
 
     def now(self) -> float:
         with self._lock:
@@ -77,7 +84,10 @@ class SimulatedClock(Clock):
 
     def _go_to(self, moment: float) -> None:
         if moment > self._now:
-            self._control.advance(moment - self._now)
+            self._connection.request("POST", "/_simulator/clock", json.dumps({"advance": moment - self._now}))
+            answer = self._connection.getresponse()
+            answer.read()
+            assert answer.status == 200
             self._now = moment
 
 
@@ -126,7 +136,7 @@ class InProcess:
         self.simulator = simulator
         self.environment = base_environment(home)
         self.control = simulator.control
-        self.clock = SimulatedClock(self.control)
+        self.clock = SimulatedClock(simulator.url)
         self.connection: dict[str, Any] = {
             "url": simulator.url,
             "allow_http": True,
@@ -173,8 +183,10 @@ def resting_server() -> Iterator[SimulatorProcess]:
 
 
 @pytest.fixture
-def library(resting_server: SimulatorProcess, home: Path) -> InProcess:
+def library(resting_server: SimulatorProcess, home: Path) -> Iterator[InProcess]:
     """The modules in this process, and the server as new."""
     resting_server.control.reset()
     resting_server.control.speed(0)
-    return InProcess(resting_server, home)
+    library = InProcess(resting_server, home)
+    yield library
+    library.clock.close()

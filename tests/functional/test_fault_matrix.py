@@ -61,8 +61,8 @@ class Row:
     at: Optional[float] = None
 
 
-LONG = {"duration": 400}
-SHORT_TOKENS = {"token_life": 100}
+LONG = {"duration": 60}
+SHORT_TOKENS = {"token_life": 40}
 ROWS = {
     "login": Row("login"),
     "refresh": Row("refresh", etl=LONG, config=SHORT_TOKENS),
@@ -75,8 +75,8 @@ ROWS = {
     "POST kill": Row("kill", "kill", etl={"state": "RUNNING", "duration": None}),
     "POST kill, waiting": Row("kill", "kill", etl={"state": "WAITING"}),
     "status, lag": Row("status", skip=1),
-    "status, running": Row("status", at=8.0),
-    "status, ended": Row("status", at=15.0, etl={"duration": 9.9}),
+    "status, running": Row("status", at=4.0),
+    "status, ended": Row("status", at=5.9),
     "status, scheduling": Row("status", "schedule", skip=1),
     "status, stopping": Row("status", "stop", etl={"state": "RUNNING", "duration": None}, skip=1),
 }
@@ -217,14 +217,14 @@ class Cell:
     def verdict(self) -> str:
         if not self.done.failed:
             return "G"
-        return "U" if self.done.outcome in ("unconfirmed", "timed_out") else "F"
+        return "F" if self.done.outcome in (None, "failed") else "U"
 
 
 def run_cell(library: InProcess, row: Row, column: str, times: int, trap: Trap, closed_port: int) -> Cell:
     control, clock = library.control, library.clock
     control.configure(**row.config)
     # A second run would be executed beside the first, or after it: each launch shows.
-    etl = {"name": NAME, "state": "ENDED", "start_lag": 4, "duration": 10, "run_when_running": "parallel", **row.etl}
+    etl = {"name": NAME, "state": "ENDED", "start_lag": 2, "duration": 4, "run_when_running": "parallel", **row.etl}
     control.put_etl(ETL, **etl)
     fault = {**COLUMNS[column]}
     if column.startswith("other host"):
@@ -233,8 +233,8 @@ def run_cell(library: InProcess, row: Row, column: str, times: int, trap: Trap, 
     options = {
         "action": row.action,
         "etl_id": None if "etl_name" in row.options else ETL,
-        "wait_timeout": 900,
-        "start_timeout": 60,
+        "wait_timeout": 300,
+        "start_timeout": 30,
         "request_timeout": PATIENCE if slow else 10,
         **row.options,
     }
@@ -275,7 +275,6 @@ def check_truth(cell: Cell, row: Row) -> None:
         assert len(cell.mine) <= 1, "it was started twice"
     if not done.failed:
         assert done.changed
-        assert done["etl"]["error"] if "error" in done["etl"] else True
         if action == "run":
             assert done.outcome == "succeeded"
             (execution,) = cell.mine
@@ -291,8 +290,10 @@ def check_truth(cell: Cell, row: Row) -> None:
     elif done.outcome in (None, "failed"):
         assert cell.accepted == 0, "it was started, and the task says that it was not"
         assert not done.changed
+    elif done.outcome == "not_started":
+        assert (row.exchange, row.skip) == ("status", 1), "only where the server says all the time that it never ran"
     else:
-        assert done.outcome in ("unconfirmed", "timed_out"), done.outcome
+        assert done.outcome == "unconfirmed"
 
 
 def check_words(cell: Cell) -> None:
@@ -354,15 +355,23 @@ def table(cells: dict[tuple[str, str, int], str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _is_tried(row: Row, column: str, times: int) -> bool:
+    """A read does no work, so answers after the work and before it are the same; slow ones cost real time."""
+    if row.exchange in ("list", "status") and column.startswith("done") and column[6:] in COLUMNS:
+        return False
+    if times != 1 and "slow" in column:
+        return False
+    return times != 3 or row.exchange in ("login", "run", "stop") or (row.exchange == "status" and not row.skip)
+
+
 def _cells() -> list[Any]:
-    cells = []
-    for row in ROWS:
-        for column in COLUMNS:
-            for times in TIMES:
-                if times != 1 and "slow" in column:
-                    continue  # real seconds; three of them show nothing more
-                cells.append(pytest.param(row, column, times, id=f"{row}-{column}-{TITLES[times]}"))
-    return cells
+    return [
+        pytest.param(row, column, times, id=f"{row}-{column}-{TITLES[times]}")
+        for row in ROWS
+        for column in COLUMNS
+        for times in TIMES
+        if _is_tried(ROWS[row], column, times)
+    ]
 
 
 @pytest.mark.parametrize(("row_name", "column", "times"), _cells())

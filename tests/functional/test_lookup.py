@@ -111,7 +111,7 @@ def test_a_failed_play_leaves_nothing_either(
 
 def test_module_defaults_with_the_action_group(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
     """The modules get the token and no keys; the keys stay with the lookup."""
-    simulator.control.put_etl(321, name="Load", duration=1)
+    simulator.control.put_etl(321, name="Load", state="ENDED", duration=1)
     done = play(
         f"""
         - hosts: localhost

@@ -264,12 +264,15 @@ def test_what_a_wait_waits_for(until, now, seen, outcome):
     ("since", "interval", "active", "expected"),
     [
         (0, 10, 1, 0.3),
-        (10, 10, 1, 1.0),
-        (100, 10, 1, 10),
+        (10, 10, 1, 0.5),
+        (100, 10, 1, 5),
         (1e6, 10, 1, 10),
         (1e6, 1, 1, 1),
-        # a hundred ETLs share the requests, however short the interval
-        (0, 1, 100, 4.0),
+        (0, 10, 8, 0.3),
+        # a hundred ETLs share the requests, the more so the longer nothing changes, however short the interval
+        (0, 1, 100, 0.5),
+        (4, 1, 100, 1.0),
+        (8, 1, 100, 2.0),
         (1e6, 1, 100, 4.0),
         (1e6, 30, 100, 30),
     ],
