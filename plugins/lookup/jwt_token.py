@@ -46,8 +46,7 @@ notes:
   - O(allow_http), O(validate_certs) and O(cache) are booleans. A word that is none is an error.
   - The lookup logs in in check mode too; a login changes nothing.
   - If O(token) is given without keys, it is returned as it is, unless it has expired by the clock of the control node.
-  - A task that prints the token prints a secret. A fact that holds it is written to the fact cache, if there is one.
-    Before ansible-core 2.22 nothing masks it; use C(no_log) there.
+  - A task that prints the token prints a secret. Before ansible-core 2.22 nothing masks it; use C(no_log) there.
 seealso:
   - module: capacityops.bmc_helix.etl_action
   - ref: ansible_collections.capacityops.bmc_helix.docsite.guide_tokens

@@ -144,7 +144,9 @@ def _broken(chain: Sequence[BaseException], names: set[str], server: str) -> Tra
     odd = any(
         isinstance(c, http.client.HTTPException) and not isinstance(c, http.client.RemoteDisconnected) for c in chain
     )
-    if "InvalidHeader" in names or (odd and not cut):
+    # Without a cause below it, a ProtocolError is the library's own verdict on what it read.
+    odd = odd or "InvalidHeader" in names or not any(isinstance(c, OSError) for c in chain) and "ProtocolError" in names
+    if odd and not cut:
         return TransportError(
             f"{server} did not answer in proper HTTP.",
             kind="unexpected_answer",
@@ -152,7 +154,7 @@ def _broken(chain: Sequence[BaseException], names: set[str], server: str) -> Tra
             maybe_done=True,
             transient=True,
         )
-    if not any(isinstance(c, OSError) for c in chain) and not names & (_CUT | {"ProtocolError"}):
+    if not cut and not any(isinstance(c, OSError) for c in chain):
         return TransportError(
             f"The request to {server} failed in a way that this collection does not know ({type(chain[0]).__name__}).",
             remedy="Please report it with this message.",

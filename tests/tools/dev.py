@@ -17,6 +17,7 @@ from collections.abc import Callable
 import ansible_test
 import build
 import demo
+import docs
 import environments
 import lint
 import testing
@@ -77,8 +78,8 @@ def _integration(arguments: list[str]) -> None:
 
 
 def _docs(arguments: list[str]) -> None:
-    """check the documentation with antsibull-docs"""
-    lint.docs(environments.lint_environment())
+    """check the documentation and build the site in docs/build"""
+    docs.docs(environments.docs_environment())
 
 
 def _build(arguments: list[str]) -> None:

@@ -73,8 +73,13 @@ def test_environment() -> Environment:
 
 
 def lint_environment() -> Environment:
-    """Linters and documentation tools."""
+    """Linters."""
     return ensure(CACHE / "lint", locked("lint"))
+
+
+def docs_environment() -> Environment:
+    """antsibull-docs, sphinx and its theme."""
+    return ensure(CACHE / "docs", locked("docs"))
 
 
 def importer_environment() -> Environment:
@@ -200,7 +205,7 @@ def lock() -> None:
     uv = _uv()
     if uv is None:
         raise ToolError("Only uv can resolve for several Pythons at once, and it cannot be installed here.")
-    for source in (REQUIREMENTS / f"{name}.in" for name in ("uv", "test", "lint", "importer")):
+    for source in (REQUIREMENTS / f"{name}.in" for name in ("uv", "test", "lint", "docs", "importer")):
         target = source.with_suffix(".txt")
         command = [uv, "pip", "compile", "--universal", "--python-version", "3.11", "--quiet", "--upgrade"]
         command += ["--no-annotate", "--custom-compile-command", "make lock", "--output-file", target.name]

@@ -70,14 +70,6 @@ def _tools() -> list[str]:
     return [str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests" / "tools").glob("*.py"))]
 
 
-def docs(environment: Environment) -> None:
-    """Check the documentation of every plugin, with the references in it."""
-    switches = ["--plugin-docs", "--validate-collection-refs=all"]
-    command = [environment.bin / "antsibull-docs", "lint-collection-docs", *switches, "."]
-    run(command, env=environment.variables(), quiet=True)
-    say("antsibull-docs: good")
-
-
 def importer(environment: Environment, tarball: Path) -> None:
     """What Galaxy does with an upload."""
     output = run(

@@ -49,7 +49,7 @@ def pytest(environment: Environment, arguments: list[str], *, coverage: bool = T
     command = [str(environment.python), "-m", "pytest", f"--junit-xml={results / report}.xml"]
     # A process for each core, each with a simulator of its own; not where somebody wants to look into a test.
     if not {"-n", "-s", "--pdb", "--trace"} & set(arguments):
-        command += ["--numprocesses=auto"]
+        command += ["--numprocesses=auto", "--dist=worksteal"]
     if coverage:
         (CACHE / "coverage").mkdir(exist_ok=True)
         command += ["--cov", "--cov-config=.coveragerc", "--cov-report=term", "--cov-report=xml"]

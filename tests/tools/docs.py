@@ -1,0 +1,76 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Checks the documentation and builds the site: docs/build/html/index.html."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zlib
+
+from common import COLLECTION, ROOT, run, say
+from environments import Environment
+
+DOCS = ROOT / "docs"
+BUILD = DOCS / "build"
+#: What the pages that antsibull-docs writes refer to in Ansible's own documentation. Its whole inventory would have to
+#: be downloaded for each build.
+ELSEWHERE = {
+    "ansible_configuration_settings": ("reference_appendices/config.html", "Ansible Configuration Settings"),
+    "common_return_values": ("reference_appendices/common_return_values.html", "Return Values"),
+}
+
+
+def docs(environment: Environment) -> None:
+    """Lint, then build. A warning is a failure."""
+    antsibull_docs = environment.bin / "antsibull-docs"
+    switches = ["--plugin-docs", "--validate-collection-refs=all"]
+    run([antsibull_docs, "lint-collection-docs", *switches, "."], env=environment.variables(), quiet=True)
+    say("antsibull-docs: good")
+
+    shutil.rmtree(BUILD, ignore_errors=True)
+    pages = BUILD / "rst"
+    pages.mkdir(parents=True)
+    # antsibull-docs refuses a folder that others may write to.
+    pages.chmod(0o755)
+    switches = ["--use-current", "--squash-hierarchy", "--fail-on-error", "--cleanup", "everything"]
+    run(
+        [antsibull_docs, "collection", *switches, "--dest-dir", pages, COLLECTION],
+        env=environment.variables(),
+        quiet=True,
+    )
+    # Our own first page: the one that antsibull-docs wrote has no captions for the side bar.
+    index = (DOCS / "sphinx" / "index.rst").read_text(encoding="utf-8")
+    (pages / "index.rst").write_text(index.replace(".. guides\n", guides()), encoding="utf-8")
+    shutil.copytree(DOCS / "images", BUILD / "images")
+    (BUILD / "ansible.inv").write_bytes(inventory())
+
+    sphinx = [environment.bin / "sphinx-build", "-b", "html", "-c", DOCS / "sphinx", "-d", BUILD / "doctrees"]
+    run([*sphinx, "-W", "--keep-going", "-q", pages, BUILD / "html"], env=environment.variables(), quiet=True)
+    count = len(list((BUILD / "html").rglob("*.html")))
+    say(f"sphinx: good, {count} pages: {(BUILD / 'html' / 'index.html').relative_to(ROOT)}")
+
+
+def guides() -> str:
+    """The guides of docs/docsite/extra-docs.yml, each section as a part of the side bar."""
+    text = []
+    for line in (DOCS / "docsite" / "extra-docs.yml").read_text(encoding="utf-8").splitlines():
+        title = re.fullmatch(r"  - title: (.+)", line)
+        guide = re.fullmatch(r"      - (\w+)", line)
+        if title:
+            text.append(f"\n.. toctree::\n   :caption: {title[1]}\n   :maxdepth: 1\n")
+        elif guide:
+            text.append(f"   docsite/{guide[1]}")
+    return "\n".join(text) + "\n"
+
+
+def inventory() -> bytes:
+    """A list of foreign labels, as sphinx's intersphinx reads it."""
+    head = "# Sphinx inventory version 2\n# Project: Ansible\n# Version: devel\n"
+    head += "# The remainder of this file is compressed using zlib.\n"
+    lines = [
+        f"{label} std:label -1 {page}#{label.replace('_', '-')} {title}" for label, (page, title) in ELSEWHERE.items()
+    ]
+    return head.encode() + zlib.compress(("\n".join(lines) + "\n").encode())
