@@ -12,12 +12,11 @@ html_title = "BMC Helix ETLs by Ansible"
 
 extensions = ["sphinx.ext.intersphinx", "sphinx_antsibull_ext"]
 # Written by tests/tools/docs.py: the two labels of Ansible's own documentation that module pages refer to.
-intersphinx_mapping = {"ansible": ("https://docs.ansible.com/projects/ansible/devel/", "ansible.inv")}
+intersphinx_mapping = {"ansible": ("https://docs.ansible.com/projects/ansible/devel/", "../ansible.inv")}
 
 default_role = "any"
 nitpicky = True
 highlight_language = "YAML+Jinja"
-exclude_patterns = ["environment_variables.rst"]
 
 html_theme = "furo"
 html_static_path = ["static"]

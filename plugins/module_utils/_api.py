@@ -139,7 +139,8 @@ class HelixApi:
                 method="POST",
                 path=path,
                 server_message=self.transport.redactor.text(answer.text()),
-                remedy="See the ETL's log in the Helix console (the API has none).",
+                remedy=("" if word == "ERROR" else "It may have been carried out all the same. ")
+                + "See the ETL's log in the Helix console (the API has none).",
             )
             refusal.request_status = word
             raise refusal
@@ -150,7 +151,7 @@ class HelixApi:
     ) -> Answer:
         """One call with a token; after a 401, which means "not executed", once more with another token."""
         url = self._url + path
-        token = self._token(None)
+        token = self._token(None, retries)
         for last in (False, True):
             headers = {"Authorization": f"Bearer {token}"}
             if write:
@@ -159,12 +160,12 @@ class HelixApi:
                 answer = self.transport.read(method, url, headers, payload, retries)
             if answer.status != 401 or last:
                 break
-            token = self._token(token)
+            token = self._token(token, retries)
         return answer
 
-    def _token(self, rejected: str | None) -> str:
+    def _token(self, rejected: str | None, retries: int | None) -> str:
         try:
-            return self.tokens.current() if rejected is None else self.tokens.replace(rejected)
+            return self.tokens.current(retries) if rejected is None else self.tokens.replace(rejected, retries)
         except HelixError as error:
             # Whatever became of the login, the request itself was not sent, or was answered with 401.
             error.maybe_done = False

@@ -18,6 +18,7 @@ Phases::
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Callable
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan as planning
@@ -106,7 +107,9 @@ class Execution:
         p.baseline = list(status)
         p.seen_executing = status.executing
         p.seen_unknown = False
-        decision = planning.plan(policy, status, self._server_now())
+        # What was stopped to make room is no success that could spare the run.
+        wanted = replace(policy, max_age=None) if p.cleared else policy
+        decision = planning.plan(wanted, status, self._server_now())
         p.reason = decision.reason
         if decision.warning and decision.warning not in p.warnings:
             p.warnings.append(decision.warning)
@@ -211,7 +214,7 @@ class Execution:
         status = self._poll()
         if status is not None:
             verdict = self._judge(status)
-            if verdict and verdict.outcome == "failed" and not status.exit_code and p.settling < SETTLING_LOOKS:
+            if verdict and p.settling < SETTLING_LOOKS and self._is_unsettled(verdict, status):
                 p.settling += 1
                 p.due = self._now() + 1.0
                 return
@@ -234,20 +237,26 @@ class Execution:
             self._push_stop(status)
         self._next(deadline)
 
+    def _is_unsettled(self, verdict: Verdict, status: EtlStatus) -> bool:
+        """Whether exit code and time may still be those of the run before: a server may write them one by one."""
+        if not status.exit_code:
+            return verdict.outcome == "failed"
+        before = self.progress.before
+        old = before is not None and (status.exit_code, status.last_exec_ts) == before[1:]
+        return old and verdict.outcome in ("succeeded", "warning", "failed")
+
     def _abandon(self) -> None:
         """The run took too long and was told to stop: say what became of it."""
         p, policy = self.progress, self._policy
         status = self._poll()
         waited = self._now() - p.first_sent_at
         if status is not None and planning.judge_idle(EtlStatus("RUNNING"), status, "stop", p.times_none):
-            self._fail(
-                "timed_out", report.timed_out(p, policy, f"It was {report.PAST[p.sent or 'stop']} then: {status}.")
-            )
+            self._overtaken(f"It was {report.PAST[p.sent or 'stop']} then: {status}.")
         elif waited >= policy.start_timeout:
-            became = (
-                f"The {p.sent} request was sent then, but {planning.describe_seconds(waited)} later it had not ended."
+            seen = "what became of it was not seen" if p.losses else "it had not ended"
+            self._overtaken(
+                f"The {p.sent} request was sent then, but {planning.describe_seconds(waited)} later {seen}."
             )
-            self._fail("timed_out", report.timed_out(p, policy, became))
         else:
             self._push_stop(status)
             self._next(p.first_sent_at + policy.start_timeout)
@@ -311,6 +320,8 @@ class Execution:
     def _forget_request(self) -> None:
         """The stop of C(if_running: restart) is over; what follows is the run's own request."""
         p = self.progress
+        p.cleared = True
+        p.changed = p.changed or p.ambiguous
         p.sent, p.sends, p.put_off = None, 0, 0
         p.accepted = p.ambiguous = False
         p.request_id = p.request_status = p.started_at = None
@@ -450,6 +461,8 @@ class Execution:
         p = self.progress
         p.phase, p.outcome, p.evidence, p.failed = "done", outcome, evidence, failed
         p.ended = self._now()
+        if p.kept:
+            p.accepted, p.ambiguous, p.request_id, p.request_status, p.started_at = p.kept
 
     def _fail(self, outcome: str, problem: HelixError) -> None:
         p = self.progress
@@ -471,19 +484,21 @@ class Execution:
 
     def _timed_out(self) -> None:
         p, policy = self.progress, self._policy
-        became = "" if policy.action != "run" else "It goes on."
+        became = "" if policy.action != "run" else "It may go on." if p.losses else "It goes on."
         if policy.action == "run" and policy.on_timeout != "leave":
-            mine = (p.accepted, p.ambiguous, p.request_id, p.request_status)
+            # The result speaks of the run's request, not of the one that ends it.
+            p.kept = p.kept or [p.accepted, p.ambiguous, p.request_id, p.request_status, p.started_at]
             try:
                 if self._send(policy.on_timeout):
                     self._enter("abandon")
                 return
             except HelixError as error:
-                became = f"It goes on, for it could not be told to {policy.on_timeout}: {error.message}"
-            finally:
-                # The result speaks of the run's request, not of the one that ended it.
-                p.accepted, p.ambiguous, p.request_id, p.request_status = mine
-        self._fail("timed_out", report.timed_out(p, policy, became))
+                became = f"{became[:-1]}, for it could not be told to {policy.on_timeout}: {error.message}"
+        self._overtaken(became)
+
+    def _overtaken(self, became: str) -> None:
+        problem = report.timed_out(self.progress, self._policy, became)
+        self._fail(problem.kind, problem)
 
     def give_up(self, error: HelixError) -> None:
         """An error that ends this ETL's action. What was started is named."""

@@ -49,22 +49,33 @@ def path(url: str) -> str:
 
 
 def explained(
-    error: BaseException, method: str, url: str, *, timeout: float, tls: Tls, proxy: str | None
+    error: BaseException, method: str, url: str, *, timeout: float, tls: Tls, proxy: str | None, first: bool
 ) -> TransportError:
     """The failure of one exchange as the error that a user sees.
 
     :param proxy: address of the proxy that this exchange went through.
+    :param first: nothing was answered yet in this run.
     """
     chain = list(_chain(error))
     names = {type(cause).__name__ for cause in chain}
     server = place(url)
+    reached = f"{server} through the proxy {_bare(proxy)}" if proxy else server
     failure = (
         _at_tls(chain, names, server, tls, proxy)
         or _at_proxy(chain, names, server, proxy)
         or _unconnected(chain, names, server, timeout)
-        or _too_long(chain, names, server, timeout)
-        or _broken(chain, names, server)
+        or _too_long(chain, names, reached, timeout)
+        or _broken(chain, names, reached)
     )
+    if (
+        first
+        and failure.kind == "connection"
+        and failure.maybe_done
+        and url.startswith("https")
+        and not tls.client_cert
+    ):
+        # Its reason gets lost where it closes the connection while we still send.
+        failure.remedy += " A server that demands a client certificate may do the same: then give client_cert."
     failure.method, failure.path = method, path(url)
     return failure
 
@@ -145,8 +156,8 @@ def _broken(chain: Sequence[BaseException], names: set[str], server: str) -> Tra
         isinstance(c, http.client.HTTPException) and not isinstance(c, http.client.RemoteDisconnected) for c in chain
     )
     # Without a cause below it, a ProtocolError is the library's own verdict on what it read.
-    odd = odd or "InvalidHeader" in names or not any(isinstance(c, OSError) for c in chain) and "ProtocolError" in names
-    if odd and not cut:
+    on_its_own = "ProtocolError" in names and not any(isinstance(c, OSError) for c in chain)
+    if not cut and (odd or on_its_own or "InvalidHeader" in names):
         return TransportError(
             f"{server} did not answer in proper HTTP.",
             kind="unexpected_answer",

@@ -48,7 +48,12 @@ def _check_times(options: Mapping[str, Any]) -> None:
 
 def _targets(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[select.Target]:
     if options["etl_name"] is not None:
-        return select.by_name(options["etl_name"], api.list_etls(), warn)
+        names = options["etl_name"]
+        try:
+            etls = api.list_etls()
+        except HelixError as error:
+            raise report.unresolved(names, error) from None
+        return select.by_name(names, etls, warn)
     return select.by_id(options["etl_id"], warn)
 
 

@@ -35,6 +35,8 @@ class Progress:
     first_sent_at: float = 0.0
     sends: int = 0
     put_off: int = 0
+    cleared: bool = False
+    kept: list[Any] | None = None
     accepted: bool = False
     ambiguous: bool = False
     doubt: str = ""

@@ -8,6 +8,7 @@ Private to this collection. Pure: no input, no output.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
@@ -29,10 +30,19 @@ def _request(p: Progress) -> str:
 
 
 def still_busy(p: Progress, policy: Policy) -> HelixError:
-    """C(if_running: queue) or C(restart), and the other run did not make room in time."""
+    """C(wait_timeout) is over before the run could be asked for: another run, or the server, did not make room."""
+    limit = f"{describe_seconds(policy.wait_timeout)} (wait_timeout; last seen: {p.seen})."
+    if p.put_off:
+        return HelixError(
+            f"{p.label}: nothing was done within {limit} The last try: {p.last_loss}",
+            kind="timed_out",
+            remedy="Try again later, or raise wait_timeout.",
+        )
+    told = f" got the {p.sent} request and" if p.sent else ""
+    ended = "was not seen to end within" if p.losses else "had not ended after"
+    lost = f" The last looks at it were lost: {p.last_loss}" if p.losses else ""
     return HelixError(
-        f"{p.label} was not started: the run that was under way had not ended after"
-        f" {describe_seconds(policy.wait_timeout)} (wait_timeout; last seen: {p.seen}).",
+        f"{p.label} was not started: the run that was under way{told} {ended} {limit}{lost}",
         kind="timed_out",
         remedy="Raise wait_timeout, or choose if_running: restart."
         if policy.if_running == "queue"
@@ -113,19 +123,26 @@ def not_started(p: Progress, policy: Policy, now: float) -> tuple[str, HelixErro
 
 
 def timed_out(p: Progress, policy: Policy, became: str) -> HelixError:
+    """C(wait_timeout) is over. Who could not look at the end must not say that it has not come."""
     lost = f" The last looks at it were lost: {p.last_loss}" if p.losses else ""
+    kind = "unconfirmed" if p.losses else "timed_out"
     run = policy.action == "run"
     if policy.action == "wait":
+        not_so = f"was not seen to be {policy.until} within" if p.losses else f"was not {policy.until} after"
         return HelixError(
-            f"{p.label} was not {policy.until} after {describe_seconds(policy.wait_timeout)} (wait_timeout; last seen:"
-            f" {p.seen}).{lost}",
-            kind="timed_out",
+            f"{p.label} {not_so} {describe_seconds(policy.wait_timeout)} (wait_timeout; last seen: {p.seen}).{lost}",
+            kind=kind,
             remedy="Run the task again to go on waiting, or raise wait_timeout.",
         )
+    if p.losses:
+        not_so = f"was not seen to {'end' if run else 'stop'} within"
+    else:
+        not_so = f"had not {'ended' if run else 'stopped'} after"
     return HelixError(
-        f"{p.label} had not {'ended' if run else 'stopped'} after {describe_seconds(policy.wait_timeout)}"
-        f" (wait_timeout; last seen: {p.seen}). {became}{lost}".strip(),
-        kind="timed_out",
+        f"{p.label}{_request(p)} {not_so} {describe_seconds(policy.wait_timeout)} (wait_timeout; last seen: {p.seen})."
+        f" {became}".rstrip()
+        + lost,
+        kind=kind,
         remedy="Run the task again to go on waiting (it attaches to a run), or raise wait_timeout."
         if run
         else "Run the task again, give kill_after, or use action: kill.",
@@ -154,7 +171,15 @@ def refused(p: Progress, error: HelixError) -> HelixError:
         message += f" Its state now: {p.seen}."
     elif not isinstance(error, EtlNotFoundError) and f"ETL {p.etl_id}" not in message:
         message = f"{p.label}: {message}"
+    if p.cleared:
+        message += " The run that was under way had been stopped before (if_running: restart)."
     return _like(error, message, error.remedy)
+
+
+def unresolved(names: Sequence[str], error: HelixError) -> HelixError:
+    """The names could not be looked up."""
+    told = ", ".join(repr(name) for name in names[:3]) + (" …" if len(names) > 3 else "")
+    return _like(error, f"The id of {told} could not be looked up: {error.message}", error.remedy)
 
 
 def _like(error: HelixError, message: str, remedy: str) -> HelixError:

@@ -157,6 +157,8 @@ def explain(error: BaseException, host: str, tls: Tls) -> TransportError | None:
     """A failed TLS handshake in one sentence with its remedy, or None where C(error) is about something else."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _bad_certificate(error, host, tls.anchor)
+    if type(error).__name__ == "CertificateError":  # of urllib3 1.26
+        return _wrong_name(host, "")
     # Also a connection cut in the middle is an SSLError; the caller knows better words for it.
     if not isinstance(error, ssl.SSLError) or isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return None
@@ -210,15 +212,14 @@ def _client_certificate_refused(host: str, tls: Tls, detail: str) -> TransportEr
 def _bad_certificate(error: ssl.SSLCertVerificationError, host: str, anchor: Anchor | None) -> TransportError:
     code = getattr(error, "verify_code", 0)
     reason = str(getattr(error, "verify_message", "") or "").rstrip(".") or "the check failed"
+    if code in _WRONG_NAME or "mismatch" in reason.lower():
+        return _wrong_name(host, f" ({reason})")
     if code == _EXPIRED:
         message = f"The TLS certificate of {host} has expired."
         remedy = "Renew the certificate of the server; check the clock of this machine too."
     elif code == _NOT_YET_VALID:
         message = f"The TLS certificate of {host} is not valid yet."
         remedy = "Check the clock of this machine and that of the server."
-    elif code in _WRONG_NAME or "mismatch" in reason.lower():
-        message = f"The TLS certificate of {host} is for another host name ({reason})."
-        remedy = "Use the name in url for which the certificate was issued."
     elif code == _SELF_SIGNED:
         message = f"The TLS certificate of {host} is self-signed and not trusted here."
         remedy = f"Give ca_path (or HELIX_CA_PATH) that certificate as a PEM file. {_trusted(anchor)}"
@@ -229,6 +230,14 @@ def _bad_certificate(error: ssl.SSLCertVerificationError, host: str, anchor: Anc
         message = f"The TLS certificate of {host} was refused ({reason})."
         remedy = "Have the certificate of the server mended, or give ca_path the right CA."
     return TransportError(message, kind="tls", remedy=remedy.strip())
+
+
+def _wrong_name(host: str, detail: str) -> TransportError:
+    return TransportError(
+        f"The TLS certificate of {host} is for another host name{detail}.",
+        kind="tls",
+        remedy="Use the name in url for which the certificate was issued.",
+    )
 
 
 def _trusted(anchor: Anchor | None) -> str:

@@ -167,43 +167,44 @@ class TokenSource:
             "renewals": self.renewals,
         }
 
-    def current(self) -> str:
+    def current(self, retries: int | None = None) -> str:
         """A token to send now.
 
+        :param retries: how often a login is tried again; None: as often as any read.
         :raises AuthenticationError: no credential is accepted any more.
         :raises TransportError: the portal cannot be reached.
         """
         with self._lock:
             if not self._token:
-                self._log_in()
+                self._log_in(retries)
             elif self._transport.clock.now() >= self._renew_at:
-                self._renew_early()
+                self._renew_early(retries)
             return self._token
 
-    def replace(self, rejected: str) -> str:
+    def replace(self, rejected: str, retries: int | None = None) -> str:
         """Another token than the one that the server answered with 401.
 
         :raises AuthenticationError: there is no other.
         """
         with self._lock:
             if not self._token or self._token == rejected:
-                self._renew()
+                self._renew(retries)
             return self._token
 
-    def _renew_early(self) -> None:
+    def _renew_early(self, retries: int | None) -> None:
         try:
-            self._renew()
+            self._renew(retries)
         except AuthenticationError:
             raise
         except HelixError:
             # The old token may still be good for the margin; if it is not, its 401 leads here again.
             self._renew_at = self._transport.clock.now() + 5.0
 
-    def _renew(self) -> None:
+    def _renew(self, retries: int | None) -> None:
         if not self._refresh():
             if not self._credentials.has_keys:
                 raise self._token_over()
-            self._log_in()
+            self._log_in(retries)
         self.renewals += 1
 
     def _token_over(self) -> AuthenticationError:
@@ -262,7 +263,7 @@ class TokenSource:
         self._refresh_token = self._refresh_token or refresh_token
         return True
 
-    def _log_in(self) -> None:
+    def _log_in(self, retries: int | None) -> None:
         if self._refusal:
             # Keys that were refused once are not tried for every ETL of a list: portals lock them.
             raise self._refusal
@@ -271,7 +272,7 @@ class TokenSource:
         if keys.tenant_id:
             payload["tenant_id"] = keys.tenant_id
         # A login changes nothing on the server, so it may be repeated like a read.
-        answer = self._transport.read("POST", self._login_url + LOGIN_PATH, {}, payload)
+        answer = self._transport.read("POST", self._login_url + LOGIN_PATH, {}, payload, retries)
         if answer.status in (200, 201):
             self._take(answer, LOGIN_PATH)
             return

@@ -132,6 +132,7 @@ class Transport:
         redactor.add_url(proxy)
         #: (the server's time, our monotonic time then): one value, so that threads never see half of it.
         self._server_clock: tuple[float, float] | None = None
+        self._answered = False
         self._tls = make_tls(validate_certs, ca_path, client_cert, client_key, environ)
         self._adapter = _wire.make_adapter(self._tls.context, connections)
 
@@ -192,7 +193,10 @@ class Transport:
         try:
             answer = Answer(*_wire.exchange(self._adapter, method, url, sent_headers, body, self._timeout, proxies))
         except _wire.FAILURES as error:
-            raise explained(error, method, url, timeout=self._timeout, tls=self._tls, proxy=proxy) from None
+            raise explained(
+                error, method, url, timeout=self._timeout, tls=self._tls, proxy=proxy, first=not self._answered
+            ) from None
+        self._answered = True
         moment = parse_http_date(answer.headers.get("date"))
         if moment is not None:
             self._server_clock = (moment, self.clock.now())

@@ -133,17 +133,21 @@ def make_adapter(context: ssl.SSLContext, connections: int) -> Any:
             return manager
 
         def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-            """Nothing: it would add certifi's authorities to the ones that the context was given."""
-            conn.cert_reqs = None
+            """Only what the context says: the library would add certifi's authorities to it."""
+            conn.cert_reqs = context.verify_mode  # where it is missing, urllib3 1.26 puts its own idea into the context
             conn.ca_certs = None
 
         def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
             """The context decides, for every pool (requests 2.32 and newer ask here)."""
             host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
-            for key in ("cert_reqs", "ca_certs", "ca_cert_dir", "ssl_context"):
+            for key in ("ca_certs", "ca_cert_dir", "ssl_context"):
                 pool.pop(key, None)
+            pool["cert_reqs"] = context.verify_mode
             return host, pool
 
+    if urllib3.__version__.startswith("1."):
+        # It gives OpenSSL no name where the host is an IP address, and compares names itself if the context does not.
+        context.check_hostname = False
     if context.verify_mode == ssl.CERT_NONE:
         # Said by whoever set validate_certs; urllib3 would print it for each request, on the terminal of a lookup.
         warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)

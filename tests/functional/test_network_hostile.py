@@ -18,7 +18,11 @@ import pytest
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import ETLS_PATH, HelixApi
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import AnswerError, HelixError, TransportError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
+    AnswerError,
+    HelixError,
+    TransportError,
+)
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import Credentials, TokenSource
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import Transport
@@ -116,7 +120,17 @@ PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
         drip(PLAIN + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
         drip(PLAIN + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Trailer: yes\r\n"),
     ],
-    ids=["status line", "header", "headers", "interim answers", "body", "body to the end", "chunks", "chunk size", "trailer"],
+    ids=[
+        "status line",
+        "header",
+        "headers",
+        "interim answers",
+        "body",
+        "body to the end",
+        "chunks",
+        "chunk size",
+        "trailer",
+    ],
 )
 def test_dripping(serve: Callable[..., RawServer], script: Script) -> None:
     """The time-out of a socket starts anew with every byte; ours does not."""
@@ -190,7 +204,11 @@ def test_compressed_all_the_same(serve: Callable[..., RawServer], wrap: Callable
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70000 + b"\r\n\r\n", "did not answer in proper HTTP", "unexpected_answer"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", "did not answer in proper HTTP", "unexpected_answer"),
         (PLAIN + b"Content-Length: 5\r\nContent-Length: 9\r\n\r\n12345", "", ""),
-        (PLAIN + b"Connection: close\r\nContent-Length: 500\r\n\r\n{", "broke off in the middle of the answer", "connection"),
+        (
+            PLAIN + b"Connection: close\r\nContent-Length: 500\r\n\r\n{",
+            "broke off in the middle of the answer",
+            "connection",
+        ),
         (PLAIN + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{", "broke off in the middle of the answer", "connection"),
         (PLAIN + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", "broke off in the middle of the answer", "connection"),
         (answer(b"not gzip", headers=["Content-Encoding: gzip"]), "compressed answer that cannot be unpacked", None),
@@ -209,7 +227,11 @@ def test_compressed_all_the_same(serve: Callable[..., RawServer], wrap: Callable
         (answer(b"", "103 Early Hints"), "", ""),
         (answer(b"", "407 Proxy Authentication Required"), "HTTP 407", None),
         (answer(b"", "999 What"), "HTTP 999", None),
-        (answer(b"<title>400 No required SSL certificate was sent</title>", "400 Bad Request"), "client certificate", "tls"),
+        (
+            answer(b"<title>400 No required SSL certificate was sent</title>", "400 Bad Request"),
+            "client certificate",
+            "tls",
+        ),
     ],
 )
 def test_nonsense(serve: Callable[..., RawServer], script: bytes, sentence: str, kind: str) -> None:
@@ -293,9 +315,7 @@ def test_cookies_are_neither_kept_nor_sent(serve: Callable[..., RawServer]) -> N
     assert not any(b"cookie" in request.lower() for request in server.requests)
 
 
-def test_netrc_is_not_read(
-    serve: Callable[..., RawServer], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_netrc_is_not_read(serve: Callable[..., RawServer], tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n", encoding="utf-8")
     monkeypatch.setenv("HOME", str(tmp_path))
     server = serve(answer(b"[]"))

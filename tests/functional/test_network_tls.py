@@ -17,7 +17,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError, OptionError, TransportError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
+    HelixError,
+    OptionError,
+    TransportError,
+)
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import Answer, Transport
 from tests.functional.network.certificates import Certificates, server_context
@@ -201,10 +205,18 @@ def test_unusable_files(certificates: Certificates, tmp_path: Path) -> None:
         ({"ca_path": key}, "holds no PEM certificate", "BEGIN CERTIFICATE"),
         ({"ca_path": folder}, "holds no file that OpenSSL would look for", "openssl rehash"),
         ({"client_cert": tmp_path / "none.crt"}, "(option client_cert) does not exist", "on the host"),
-        ({"client_cert": certificate, "client_key": tmp_path / "x"}, "(option client_key) does not exist", "on the host"),
+        (
+            {"client_cert": certificate, "client_key": tmp_path / "x"},
+            "(option client_key) does not exist",
+            "on the host",
+        ),
         ({"client_cert": no_pem, "client_key": key}, "is not in PEM form, or one is missing", "client_cert is a PEM"),
         ({"client_cert": certificate}, "is not in PEM form, or one is missing", "unless client_cert holds it too"),
-        ({"client_cert": certificate, "client_key": other_key}, "do not belong together", "the key that the certificate"),
+        (
+            {"client_cert": certificate, "client_key": other_key},
+            "do not belong together",
+            "the key that the certificate",
+        ),
         (
             {"client_cert": certificate, "client_key": certificates.encrypted(key)},
             "is encrypted with a passphrase",

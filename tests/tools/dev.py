@@ -20,6 +20,7 @@ import demo
 import docs
 import environments
 import lint
+import release
 import testing
 from common import CACHE, ROOT, ToolError, say
 
@@ -93,6 +94,16 @@ def _importer(arguments: list[str]) -> None:
     lint.importer(environments.importer_environment(), tarball)
 
 
+def _changelog(arguments: list[str]) -> None:
+    """write CHANGELOG.md for the version in galaxy.yml"""
+    release.changelog(environments.lint_environment())
+
+
+def _release_check(arguments: list[str]) -> None:
+    """tag, version and changelog are one; the tarball works in an empty environment"""
+    release.check(environments.empty_environment(), environments.test_environment())
+
+
 def _lock(arguments: list[str]) -> None:
     """look for newer versions of the pinned development requirements"""
     environments.lock()
@@ -124,6 +135,8 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "docs": _docs,
     "build": _build,
     "importer": _importer,
+    "changelog": _changelog,
+    "release-check": _release_check,
     "environment": _environment,
     "lock": _lock,
     "clean": _clean,
@@ -132,7 +145,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 
 def main() -> int:
     """Run one command; tell how long it took."""
-    listing = "\n".join(f"  {name:<12} {function.__doc__}" for name, function in COMMANDS.items())
+    listing = "\n".join(f"  {name:<13} {function.__doc__}" for name, function in COMMANDS.items())
     parser = argparse.ArgumentParser(prog="make", add_help=False)
     parser.add_argument("command", nargs="?", default="help", choices=["help", *COMMANDS], metavar="command")
     options, arguments = parser.parse_known_args()
@@ -147,7 +160,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    if options.command in ("lint", "sanity", "units", "matrix", "build", "importer"):
+    if options.command in ("lint", "sanity", "units", "matrix", "build", "importer", "release-check"):
         say(f"{options.command}: good, {time.monotonic() - began:.0f} s")
     return 0
 

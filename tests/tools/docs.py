@@ -18,6 +18,7 @@ BUILD = DOCS / "build"
 #: What the pages that antsibull-docs writes refer to in Ansible's own documentation. Its whole inventory would have to
 #: be downloaded for each build.
 ELSEWHERE = {
+    "action_plugins": ("plugins/action.html", "Action plugins"),
     "ansible_configuration_settings": ("reference_appendices/config.html", "Ansible Configuration Settings"),
     "common_return_values": ("reference_appendices/common_return_values.html", "Return Values"),
 }

@@ -87,6 +87,12 @@ def importer_environment() -> Environment:
     return ensure(CACHE / "importer", locked("importer"))
 
 
+def empty_environment() -> Environment:
+    """What a user has who installed ansible-core and requests, and nothing of this checkout."""
+    pins = [pin for pin in locked("test") if pin.startswith("ansible-core==")]
+    return ensure(CACHE / "empty", [], extra=[*pins, "requests"], link=False)
+
+
 def core_environment(core: str, python: str) -> Environment:
     """The tests' packages around another ansible-core."""
     # These two follow ansible-core; all other pins stay as they are.
@@ -101,7 +107,14 @@ def locked(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith((" ", "#"))]
 
 
-def ensure(path: Path, pins: list[str], extra: Optional[list[str]] = None, python: str = sys.executable) -> Environment:
+def ensure(
+    path: Path,
+    pins: list[str],
+    extra: Optional[list[str]] = None,
+    python: str = sys.executable,
+    *,
+    link: bool = True,
+) -> Environment:
     """Make the environment unless one with the same content is there."""
     environment = Environment(path)
     content = "\n".join([str(RECIPE), str(ROOT), python, sys.version if python == sys.executable else "", *pins])
@@ -116,7 +129,8 @@ def ensure(path: Path, pins: list[str], extra: Optional[list[str]] = None, pytho
             stamp.write_text(stamp_text, encoding="utf-8")
             about = _versions(environment)
             say(f"{path.relative_to(ROOT)} is ready: {about}, by {tool}, {time.monotonic() - began:.1f} s")
-        environment._link_collection()
+        if link:
+            environment._link_collection()
     return environment
 
 

@@ -36,7 +36,9 @@ class Certificates:
         leaf = self.authority.issue_cert(
             *(names or HERE), not_before=begin or self.now - _DAY, not_after=end or self.now + _DAY
         )
-        return self._write(f"server-{len(list(self.folder.iterdir()))}.pem", leaf.private_key_and_cert_chain_pem.bytes())
+        return self._write(
+            f"server-{len(list(self.folder.iterdir()))}.pem", leaf.private_key_and_cert_chain_pem.bytes()
+        )
 
     def expired(self) -> Path:
         return self.server(begin=self.now - 3 * _DAY, end=self.now - _DAY)
@@ -95,7 +97,9 @@ def _pem(key: object, passphrase: Optional[bytes] = None) -> bytes:
     )
 
 
-def server_context(pem: Path, client_ca: Optional[Path] = None, newest: Optional[ssl.TLSVersion] = None) -> ssl.SSLContext:
+def server_context(
+    pem: Path, client_ca: Optional[Path] = None, newest: Optional[ssl.TLSVersion] = None
+) -> ssl.SSLContext:
     """The server's side; with `client_ca` it demands a client certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)

@@ -26,12 +26,12 @@ class RawServer:
     def __init__(self, *scripts: Script, tls: Optional[ssl.SSLContext] = None) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
-        self.ended = threading.Event()
         self._scripts = list(scripts)
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._threads: list[threading.Thread] = []
+        self._sockets: list[socket.socket] = []
 
     @property
     def url(self) -> str:
@@ -42,16 +42,14 @@ class RawServer:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.ended.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for connection in self._sockets:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(5)
-
-    def pause(self, seconds: float) -> bool:
-        """Wait; true when the server is to end."""
-        return self.ended.wait(seconds)
 
     def _start(self, target: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
@@ -73,6 +71,7 @@ class RawServer:
             connection.settimeout(20)
             if self._tls:
                 connection = self._tls.wrap_socket(connection, server_side=True)
+            self._sockets.append(connection)
             with connection:
                 while True:
                     request = read_request(connection)
