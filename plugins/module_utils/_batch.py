@@ -9,9 +9,10 @@ Private to this collection.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from heapq import heapify, heappop, heappush
+from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
 from itertools import count
+from math import inf
 from typing import Any, Callable
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
@@ -20,6 +21,10 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._execution import Execution
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
+
+#: Before a break, whoever has a turn within so many seconds gets it: ETLs of a list often end together, and a break
+#: costs the start of a process.
+LAST_CALL = 2.0
 
 
 class Batch:
@@ -97,12 +102,6 @@ class Batch:
         from queue import Empty, SimpleQueue
 
         stepped: SimpleQueue[Execution] = SimpleQueue()
-        # The number breaks ties, so that those with the same time take turns.
-        turns = count()
-        resting = [(e.progress.due, next(turns), e) for e in self._active]
-        heapify(resting)
-        busy = 0
-        pausing = False
 
         def work(execution: Execution) -> None:
             try:
@@ -110,33 +109,33 @@ class Batch:
             finally:
                 stepped.put(execution)
 
+        turns = _Turns(self._active)
+        busy = 0
+        last_call = inf
         while True:
-            if not pausing:
-                for execution in self._admit(waiting):
-                    heappush(resting, (execution.progress.due, next(turns), execution))
-                while resting and resting[0][0] <= self.now():
-                    pool.submit(work, heappop(resting)[2])
-                    busy += 1
+            if self.now() < last_call:
+                turns.add(*self._admit(waiting))
+            for execution in turns.take(min(self.now(), last_call)):
+                pool.submit(work, execution)
+                busy += 1
+            soonest = turns.soonest if turns.soonest <= last_call else inf
             if not busy:
-                if pausing or not resting:
+                if soonest == inf:
                     # A break that comes with the very end is none.
-                    return not (resting or waiting)
-                self._clock.sleep(resting[0][0] - self.now())
+                    return turns.soonest == inf and not waiting
+                self._clock.sleep(soonest - self.now())
                 continue
             try:
-                execution = stepped.get(timeout=self._patience(None if pausing else resting))
+                execution = stepped.get(timeout=None if soonest == inf else max(soonest - self.now(), 0.0))
             except Empty:
                 continue
             busy -= 1
             if execution.progress.done:
                 self._active.remove(execution)
             else:
-                heappush(resting, (execution.progress.due, next(turns), execution))
-            pausing = pausing or pause()
-
-    def _patience(self, resting: list[tuple[float, int, Execution]] | None) -> float | None:
-        """Seconds until the next turn; None: nothing but an answer moves us on."""
-        return max(resting[0][0] - self.now(), 0.0) if resting else None
+                turns.add(execution)
+            if last_call == inf and pause():
+                last_call = self.now() + LAST_CALL
 
     def _step(self, execution: Execution) -> None:
         try:
@@ -150,3 +149,27 @@ class Batch:
                     remedy="Please report it with this message. Look at the ETL before you start it again.",
                 )
             )
+
+
+class _Turns:
+    """Executions in the order in which they want to be called."""
+
+    def __init__(self, executions: Sequence[Execution]) -> None:
+        # The number breaks ties, so that those with the same time take turns.
+        self._numbers = count()
+        self._heap: list[tuple[float, int, Execution]] = []
+        self.add(*executions)
+
+    @property
+    def soonest(self) -> float:
+        """The time of the next turn; infinite where there is none."""
+        return self._heap[0][0] if self._heap else inf
+
+    def add(self, *executions: Execution) -> None:
+        for execution in executions:
+            heappush(self._heap, (execution.progress.due, next(self._numbers), execution))
+
+    def take(self, until: float) -> Iterator[Execution]:
+        """Those whose turn has come by then."""
+        while self.soonest <= until:
+            yield heappop(self._heap)[2]

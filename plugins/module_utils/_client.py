@@ -36,6 +36,9 @@ def connect(
     """
     for secret in ("access_key", "access_secret_key", "token"):
         redactor.add(options.get(secret))
+    for address in ("url", "login_url"):
+        # Refused a few lines below, but Ansible may show the options of a failed task.
+        redactor.add_url(options[address])
     allow_http = bool(options["allow_http"])
     url = base_url(options["url"], "url", allow_http)
     login_url = base_url(options["login_url"], "login_url", allow_http) if options["login_url"] else url

@@ -42,6 +42,8 @@ REFUSAL_PATIENCE = 90.0
 REPEAT_AFTER = 5.0
 #: Looks at a run that is over but shows no exit code yet.
 SETTLING_LOOKS = 3
+#: "No value" for an ETL that has run is believed when it lasts this long, in seconds.
+NONE_PATIENCE = 30.0
 
 
 class Execution:
@@ -94,6 +96,10 @@ class Execution:
         status = self._api.status(p.etl_id)
         earlier = p.before
         self._observe(status)
+        if status.state == NEVER and p.times_none < 2:
+            # Also an answer that lost its body looks like this: one alone is not believed.
+            p.due = self._now()
+            return
         if policy.action == "wait":
             self._watch(status, earlier)
             return
@@ -200,7 +206,7 @@ class Execution:
         """Wait for the run that was stopped to be gone, then plan anew."""
         p = self.progress
         status = self._poll()
-        if status is not None and status.at_rest and (status.state != NEVER or p.times_none > 1):
+        if status is not None and status.at_rest and (status.state != NEVER or self._times_none() > 1):
             self._forget_request()
             p.phase, p.due = "plan", self._now()
         elif self._now() >= self._deadline():
@@ -250,7 +256,7 @@ class Execution:
         p, policy = self.progress, self._policy
         status = self._poll()
         waited = self._now() - p.first_sent_at
-        if status is not None and planning.judge_idle(EtlStatus("RUNNING"), status, "stop", p.times_none):
+        if status is not None and planning.judge_idle(EtlStatus("RUNNING"), status, "stop", self._times_none()):
             self._overtaken(f"It was {report.PAST[p.sent or 'stop']} then: {status}.")
         elif waited >= policy.start_timeout:
             seen = "what became of it was not seen" if p.losses else "it had not ended"
@@ -400,12 +406,12 @@ class Execution:
                 status,
                 seen_executing=p.seen_executing,
                 fail_on_warning=policy.fail_on_warning,
-                times_none=p.times_none,
+                times_none=self._times_none(),
             )
         if policy.action == "schedule":
             verdict = planning.judge_schedule(before, status)
         elif policy.action in ("stop", "kill"):
-            verdict = planning.judge_idle(before, status, policy.action, p.times_none)
+            verdict = planning.judge_idle(before, status, policy.action, self._times_none())
         else:
             verdict = planning.judge_run(
                 before,
@@ -418,6 +424,17 @@ class Execution:
         if not policy.wait and (verdict or (policy.action == "run" and self._happened(before, status))):
             return Verdict("accepted", "adopted")
         return verdict
+
+    def _times_none(self) -> int:
+        """How often in a row the server gave no value, where that can be believed.
+
+        No value means that it never ran. Of what ran, or was running, it is an answer that lost its body, unless it
+        lasts.
+        """
+        p = self.progress
+        never_ran = p.before is not None and not p.before.executing and not p.before.last_exec_ts
+        lasts = self._now() - p.changed_at >= NONE_PATIENCE
+        return p.times_none if never_ran or lasts else min(p.times_none, 1)
 
     def _waits_for_start(self) -> bool:
         """Whether the effect of the request has yet to show, which C(start_timeout) limits."""

@@ -32,16 +32,24 @@ _LONGEST_BASE64 = 80
 _LOOKS_SECRET = re.compile(
     r"eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){0,2}"
     r"|(?i:\b(?:bearer|basic))\s+(?=[^\s\"']*[0-9])[A-Za-z0-9._~+/=-]{8,}"
-    r"|(?<=://)[^/\s:@]*:[^/\s@]*@"
+    r"|(?<=://)(?!USER:PASSWORD@)[^/\s:@]*:[^/\s@]*@"
+)
+#: A login that goes wrong may show tokens that we never got to know: their names give them away.
+_SECRET_FIELD = re.compile(
+    r"((?:json_web_token|(?:access_|refresh_|id_)?token|access_(?:secret_)?key|principal_id|password|passphrase)"
+    r"(?P<quote>\\*[\"'])\s*:\s*(?P=quote)).*?((?<!\\)(?P=quote)|\Z)",
+    re.IGNORECASE | re.DOTALL,
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _TAG = re.compile(r"(<[^>]{0,500}>)")
 _UNSHOWN = re.compile(r"<(/?)(?:script|style)\b", re.IGNORECASE)
 #: One character that may have been escaped, for JSON, URLs, HTML or by Python, once or several times over.
 _ESCAPED = (
-    r"(?:[^A-Za-z0-9]|%(?:25){0,3}[0-9A-Fa-f]{2}"
+    r"(?:%(?:25){0,3}[0-9A-Fa-f]{2}"
     r"|(?:&|%(?:25){0,3}26|\\{1,8}u0026)(?:amp(?:;|%3[bB])){0,3}#?\w{2,8}(?:;|%(?:25){0,3}3[bB])"
-    r"|(?:\\|%(?:25){0,3}5[cC]){1,8}(?:u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[bfnrt]))"
+    r"|(?:\\|%(?:25){0,3}5[cC]){1,8}(?:u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[bfnrt])"
+    # The last: what was escaped is to be taken whole, also at the end of a secret.
+    r"|[^A-Za-z0-9])"
 )
 _SPECIAL = re.compile(r"[^A-Za-z0-9]+")
 #: So many letters and digits make a secret recognisable, whatever became of the characters between them.
@@ -59,6 +67,7 @@ def _spellings(value: str) -> set[str]:
         quote(value, errors="replace"),
         quote(value, safe="", errors="replace"),
         quote_plus(value, errors="replace"),
+        re.sub("%..", lambda escape: escape.group().lower(), quote(value, safe="", errors="replace")),
         html.escape(value),
         repr(value)[1:-1],
     }
@@ -150,17 +159,21 @@ class Redactor:
             self.add(password, unquote(password), base64.b64encode(pair).decode())
 
     def mask(self, text: str) -> str:
-        """The text as it is, with secrets masked."""
+        """The text as it is, with secrets masked, also what only looks like one."""
+        text = _SECRET_FIELD.sub(rf"\1{MASK}\3", self._without_known(text))
+        return _LOOKS_SECRET.sub(MASK, text)
+
+    def _without_known(self, text: str) -> str:
         for spelling in self._spellings:
             text = text.replace(spelling, MASK)
         for pattern in self._patterns:
             text = pattern.sub(MASK, text)
-        return _LOOKS_SECRET.sub(MASK, text)
+        return text
 
     def masked(self, value: Any) -> Any:
-        """Plain data with the secrets in its texts masked."""
+        """Plain data with the secrets in its texts masked; only known ones, since most of the texts are our own."""
         if isinstance(value, str):
-            return self.mask(value)
+            return self._without_known(value)
         if isinstance(value, dict):
             return {key: self.masked(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):

@@ -134,6 +134,8 @@ def timed_out(p: Progress, policy: Policy, became: str) -> HelixError:
             kind=kind,
             remedy="Run the task again to go on waiting, or raise wait_timeout.",
         )
+    if p.ambiguous and p.sent in ("stop", "kill"):
+        lost += f" The answer to the {p.sent} request was lost: {p.doubt}"
     if p.losses:
         not_so = f"was not seen to {'end' if run else 'stop'} within"
     else:

@@ -190,6 +190,7 @@ def exchange(
 
 def _unpacked(response: Any) -> Iterator[bytes]:
     """The body in pieces of bounded size. The libraries' own unpacking makes a gigabyte of one piece."""
+    response.raw.enforce_content_length = True  # urllib3 1.26 takes a cut body for a whole one
     pieces = response.raw.stream(_PIECE, decode_content=False)
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding in ("", "identity"):

@@ -4,9 +4,9 @@
 
 """What a person would write without Ansible: run ETLs and wait, with requests and nothing else.
 
-`python bare.py MAX_PARALLEL ETL_ID ...` prints the exit codes by id. It makes the same decisions as the collection in fair
-weather: the state before, one request, looks until that run is over, the verdict. It survives nothing: no lost answer,
-no expired token, no restart of a gateway.
+`python bare.py MAX_PARALLEL ETL_ID ...` prints the exit codes by id. It makes the same decisions as the collection in
+fair weather: the state before, one request, looks until that run is over, the verdict. It survives nothing: no lost
+answer, no expired token, no restart of a gateway.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class Arena:
 
     def ended_at(self) -> float:
         """When the last execution ended, by the server's clock, which is this machine's."""
-        return max(execution["ended_at"] for execution in self.simulator.control.executions())
+        return max(float(execution["ended_at"]) for execution in self.simulator.control.executions())
 
 
 def _exit_of(etl_id: int) -> str:

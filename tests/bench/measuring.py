@@ -75,5 +75,5 @@ def median(values: Sequence[float]) -> float:
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """The median of the ratios of pairs that were measured one right after the other: the machine's moods cancel out."""
+    """The median of the ratios of pairs measured one right after the other, in which the machine's moods cancel out."""
     return statistics.median(a / b for a, b in zip(above, below))

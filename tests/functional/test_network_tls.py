@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     HelixError,
@@ -24,6 +23,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import Answer, Transport
+
 from tests.functional.network.certificates import Certificates, server_context
 from tests.functional.network.servers import RawServer, answer
 from tests.functional.support import ModuleRun

@@ -17,12 +17,13 @@ from collections.abc import Callable
 import ansible_test
 import build
 import demo
-import docs
 import environments
 import lint
 import release
 import testing
-from common import CACHE, ROOT, ToolError, say
+from common import CACHE, ROOT, ToolError, run, say
+
+import docs
 
 
 def _demo(arguments: list[str]) -> None:
@@ -78,9 +79,21 @@ def _integration(arguments: list[str]) -> None:
     ansible_test.integration(environments.test_environment(), arguments)
 
 
+def _bench(arguments: list[str]) -> None:
+    """speed beside uri and a bare script (ARGS=--full for all of it); about six minutes"""
+    environment = environments.test_environment()
+    run([environment.python, "-m", "tests.bench", *arguments], env=environment.variables())
+
+
 def _docs(arguments: list[str]) -> None:
     """check the documentation and build the site in docs/build"""
     docs.docs(environments.docs_environment())
+
+
+def _tables(arguments: list[str]) -> None:
+    """print the table of states into README.md and its guide"""
+    environment = environments.test_environment()
+    run([environment.python, "tests/tools/tables.py"], env=environment.variables())
 
 
 def _build(arguments: list[str]) -> None:
@@ -132,7 +145,9 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "sanity": _sanity,
     "units": _units,
     "integration": _integration,
+    "bench": _bench,
     "docs": _docs,
+    "tables": _tables,
     "build": _build,
     "importer": _importer,
     "changelog": _changelog,

@@ -176,7 +176,7 @@ BEFORE = status("ENDED", "OK", T1)
         (BEFORE, status("ABORTED", "OK", T2), False, "aborted", "timestamp_changed", True),
         (BEFORE, status("ABORTED", "OK", T1), False, "aborted", "state_reached", True),
         (status("ABORTED"), status("ABORTED"), False, None, None, None),
-        (status("SERVICE_OFF", None, None), status("SERVICE_ON", None, None), True, "service_on", "state_reached", False),
+        (status("SERVICE_OFF"), status("SERVICE_ON"), True, "service_on", "state_reached", False),
     ],
 )
 def test_when_a_run_is_over(before, now, seen, outcome, evidence, failed):
@@ -190,7 +190,8 @@ def test_a_warning_fails_where_it_is_asked_to():
 
 
 def test_a_service_by_its_request_id_is_on_when_anything_runs():
-    assert judge_run(BEFORE, status("RUNNING"), seen_executing=True, service=True) == ("service_on", "state_reached", False)
+    verdict = judge_run(BEFORE, status("RUNNING"), seen_executing=True, service=True)
+    assert verdict == ("service_on", "state_reached", False)
 
 
 @pytest.mark.parametrize(

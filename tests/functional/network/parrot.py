@@ -1,0 +1,142 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A server that gives every secret away: the ones it was sent, and the ones it made up itself."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import threading
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import quote
+
+STYLES = ("json", "nested", "java", "page", "text", "quoted", "base64")
+EXCHANGES = ("login", "list", "status", "run")
+
+
+class Parrot:
+    """Behaves well below the path /fine, and badly below paths such as /run-500-json: exchange, HTTP status, style.
+
+    The status `200` in such a path means an answer of the right shape with secrets where words belong; `201` one of
+    the wrong shape.
+    """
+
+    def __init__(self, secrets: Mapping[str, str], jwt: str, refresh_token: str, principal_id: str) -> None:
+        self.secrets = dict(secrets)
+        self.login = {
+            "json_web_token": jwt,
+            "token": refresh_token,
+            "principal_id": principal_id,
+            "user_id": "parrot",
+            "tenant_id": "1",
+        }
+        self.started: set[str] = set()
+        self.requests: list[str] = []
+        parrot = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                parrot.respond(self)
+
+            def do_POST(self) -> None:
+                parrot.respond(self)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                """Be quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    def __enter__(self) -> Parrot:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    def url(self, mode: str = "fine") -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/{mode}"
+
+    def respond(self, handler: Any) -> None:
+        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0)).decode("utf-8")
+        mode, path = handler.path[1:].split("/", 1)
+        exchange = self._exchange(path)
+        self.requests.append(f"{mode} {exchange}")
+        if exchange == "run":
+            self.started.add(mode)
+        status, content, kind, headers = 200, json.dumps(self._good(exchange, mode)), "application/json", {}
+        if mode.startswith(f"{exchange}-"):
+            status = int(mode.split("-")[1])
+            content, kind = self._bad(mode, exchange, dict(handler.headers.items()), body)
+            if 300 <= status < 400:
+                headers["Location"] = f"https://elsewhere.invalid/?token={quote(self.login['json_web_token'])}"
+        raw = content.encode("utf-8")
+        handler.send_response(status)
+        for name, value in {**headers, "Content-Type": kind, "Content-Length": str(len(raw))}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(raw)
+
+    def _exchange(self, path: str) -> str:
+        last = path.rstrip("/").rpartition("/")[2]
+        return {"etls": "list", "tokens": "refresh"}.get(last, last)
+
+    def _good(self, exchange: str, mode: str) -> Any:
+        if exchange == "login":
+            return self.login
+        if exchange == "list":
+            return [{"etl_id": 321, "name": "Parrot", "run_configurations": []}]
+        if exchange == "status":
+            if mode in self.started:
+                return {"status": "ENDED", "task_id": 321, "exit_code": "OK", "last_exec_ts": "2026-02-02T02:02:02Z"}
+            return {"status": "ENDED", "task_id": 321, "exit_code": "OK", "last_exec_ts": "2026-01-01T01:01:01Z"}
+        return {"task_execution_request_id": 7, "request_status": "OK"}
+
+    def _bad(self, mode: str, exchange: str, headers: dict[str, str], body: str) -> tuple[str, str]:
+        _exchange, status, style = mode.split("-")
+        everything = {**self.secrets, **self.login}
+        if status == "200":
+            word = " ".join(everything.values())
+            shapes: dict[str, Any] = {
+                "login": {**self.login, "tenant_name": word},
+                "list": [{"etl_id": 321, "name": word, "run_configurations": [{"name": word, "x": [word]}]}],
+                "status": {"status": word, "exit_code": word, "last_exec_ts": word, "task_id": 321},
+                "run": {"task_execution_request_id": word, "request_status": word},
+            }
+            return json.dumps(shapes[exchange]), "application/json"
+        if exchange == "login" and style not in ("json", "nested", "java"):
+            # Tokens that were never handed out are nobody's to recognise, but for the names of their fields.
+            everything = self.secrets
+        echo = {"error": "Unexpected", **everything, "headers": headers, "body": body}
+        return styled(echo, style)
+
+
+def styled(echo: Mapping[str, Any], style: str) -> tuple[str, str]:
+    """The same content as different servers would write it, and its type."""
+    if style == "json":
+        return json.dumps(echo), "application/json"
+    if style == "nested":
+        return json.dumps({"cause": json.dumps(echo, ensure_ascii=False)}), "application/json"
+    if style == "java":  # Gson escapes these, and writes slashes plain; PHP does the contrary
+        text = json.dumps(echo)
+        for character in "<>&='":
+            text = text.replace(character, f"\\u{ord(character):04x}")
+        return text.replace("/", "\\/"), "application/json"
+    if style == "page":
+        rows = "".join(f"<li><b>{name}</b>: {html.escape(str(value))}</li>" for name, value in echo.items())
+        return f"<html><head><style>b {{}}</style></head><body><ul>{rows}</ul></body></html>", "text/html"
+    if style == "quoted":
+        return "&".join(f"{name}={quote(str(value), safe='')}" for name, value in echo.items()), "text/plain"
+    if style == "base64":
+        return " ".join(base64.b64encode(f"{n}:{v}".encode()).decode() for n, v in echo.items()), "text/plain"
+    return "\n".join(f"{name} is {value}" for name, value in echo.items()), "text/plain"

@@ -1,0 +1,309 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbooks of the collection, called by their full names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from tests.functional.support import Played
+from tests.simulator.client import SimulatorProcess
+
+pytestmark = pytest.mark.timeout(300)
+Playbook = Callable[..., Played]
+
+
+@pytest.fixture
+def playbook(play: Callable[..., Played]) -> Playbook:
+    """Run a playbook of the collection: `playbook("etl_report", {"etl_report_html": "…"})`."""
+
+    def run(name: str, variables: Optional[Mapping[str, Any]] = None, **keywords: Any) -> Played:
+        text = f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{name}\n"
+        return play(text, extra=dict(variables or {}), timeout=250, **keywords)
+
+    return run
+
+
+# ---- etl_action
+
+
+def test_etl_action_takes_what_a_survey_sends(playbook: Playbook, simulator: SimulatorProcess) -> None:
+    """A survey sends texts, and an empty text for every question that was left open."""
+    for etl_id in (1, 2):
+        simulator.control.put_etl(etl_id, name=f"Import, {etl_id}", duration=0.2)
+    empty = dict.fromkeys(("etl_action_wait", "etl_action_max_age", "etl_action_kill_after", "etl_action_etl_name"), "")
+    done = playbook(
+        "etl_action",
+        {**empty, "etl_action_action": "run", "etl_action_etl_id": "1, 2", "etl_action_set_stats": "true"},
+    )
+    assert done.rc == 0, done.output
+    assert simulator.control.counters()["launches_by_etl"] == {1: 1, 2: 1}
+    stats = done.task("Publish the outcomes for a workflow")["ansible_stats"]["data"]
+    assert stats == {"etl_action_summary": {"1": "succeeded", "2": "succeeded"}}
+    done = playbook(
+        "etl_action",
+        {"etl_action_action": "run", "etl_action_etl_name": "Import, 1\nImport, 2\n", "etl_action_set_stats": True},
+        check=True,
+    )
+    assert done.rc == 0, done.output
+    assert [etl["outcome"] for etl in done.task("Act on the ETLs")["etls"]] == ["would_run", "would_run"]
+    assert done.task("Publish the outcomes for a workflow").status == "skipped"
+
+
+def test_etl_action_hands_options_on_and_fails_with_the_module(playbook: Playbook, simulator: SimulatorProcess) -> None:
+    simulator.control.put_etl(7, duration=None)
+    done = playbook("etl_action", {"etl_action_action": "run", "etl_action_etl_id": 7, "etl_action_wait": False})
+    assert done.rc == 0, done.output
+    assert done.task("Act on the ETLs")["etl"]["outcome"] == "accepted"
+    done = playbook(
+        "etl_action", {"etl_action_action": "run", "etl_action_etl_id": [7], "etl_action_if_running": "fail"}
+    )
+    assert done.rc == 2
+    assert done.task()["etl"]["error"]["kind"] == "already_running"
+
+
+# ---- etl_stop_all
+
+
+def test_etl_stop_all_ends_all_that_executes(playbook: Playbook, simulator: SimulatorProcess) -> None:
+    control = simulator.control
+    control.put_etl(1, state="RUNNING", duration=None)
+    control.put_etl(2, kind="service", state="SERVICE_ON")
+    control.put_etl(3, kind="periodic", state="WAITING")
+    control.put_etl(4, state="RUNNING", duration=None, stop_effect="ignored")
+    control.put_etl(5, state="ENDED")
+
+    done = playbook("etl_stop_all")
+    assert done.rc == 2
+    assert "etl_stop_all_confirm=true" in done.task()["msg"]
+    done = playbook("etl_stop_all", check=True)
+    assert done.rc == 0, done.output
+    assert control.counters()["writes"] == 0
+
+    # A state that cannot be read keeps nobody from being stopped.
+    control.fault({"exchange": "status", "etl_id": 1}, {"kind": "status", "code": 500})
+    done = playbook("etl_stop_all", {"etl_stop_all_confirm": True, "etl_stop_all_kill_after": 2})
+    assert done.rc == 0, done.output
+    states = {etl["id"]: etl["state"] for etl in control.etls()}
+    assert states == {1: "ENDED", 2: "SERVICE_OFF", 3: "WAITING", 4: "ABORTED", 5: "ENDED"}
+
+    done = playbook("etl_stop_all", {"etl_stop_all_confirm": True, "etl_stop_all_schedules": True})
+    assert done.rc == 0, done.output
+    assert control.status(3)["state"] == "ENDED"
+    done = playbook("etl_stop_all", {"etl_stop_all_confirm": True, "etl_stop_all_schedules": True})
+    assert "changed=0 " in done.stdout
+    assert done.task("What happened")["msg"] == ["Nothing executes."]
+
+
+# ---- etl_report
+
+
+class Page(HTMLParser):
+    """Texts of the table's rows, and a look for badly nested tags."""
+
+    VOID = ("meta", "br", "link")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        assert self.open == [], f"not closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, Optional[str]]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() and self.open[-1] != "style":
+            self.texts.append(data.strip())
+
+
+def test_etl_report_tells_states_and_the_last_chain(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
+    control = simulator.control
+    control.put_etl(1, name="Good <b>one</b> & more", state="ENDED", last_exec_age=600)
+    control.put_etl(2, name="Never ran")
+    control.put_etl(3, name="Failed", state="ENDED", exit_code="ERROR")
+    control.put_etl(4, name="Old", state="ENDED", last_exec_age=9 * 86400)
+    control.put_etl(5, name="Service", kind="service", state="SERVICE_ON")
+    control.put_etl(6, name="Scheduled {{ 6 * 7 }}", kind="periodic", exit_code="WARNING")
+    chain, html = tmp_path / "chain.json", tmp_path / "report.html"
+    done = playbook(
+        "etl_chain",
+        {"etl_chain_steps": [{"name": "a <step>", "etl_id": 1}, {"etl_id": 99}], "etl_chain_result_file": str(chain)},
+    )
+    assert done.rc == 2
+
+    done = playbook("etl_report", {"etl_report_html": str(html), "etl_report_chain_file": str(chain)})
+    assert done.rc == 0, done.output
+    lines = done.task("The report")["msg"]
+    assert [int(line[:6]) for line in lines[1:-1]] == [3, 4, 6, 5, 1, 2], lines
+    assert lines[-1] == "6 ETLs: 1 bad, 2 to look at, 1 executing, 1 good, 1 never ran. Times in UTC."
+    assert re.search(r"^ +4  Old .*ENDED +OK +\d{4}-\d\d-\d\d \d\d:\d\d +9 days  older than expected$", lines[2])
+    text = html.read_text(encoding="utf-8")
+    assert "<b>one</b>" not in text
+    assert "<step>" not in text
+    page = Page(text)
+    assert "Good <b>one</b> & more" in page.texts
+    assert "Scheduled {{ 6 * 7 }}" in page.texts
+    assert "last run ended with ERROR" in page.texts
+    assert "The last chain" in page.texts
+    assert "1. a <step>" in page.texts
+    assert not re.search(r"(src|href)=|@import|url\(", text), "the page must not need anything else"
+
+
+def test_etl_report_ends_red_where_a_state_is_missing(playbook: Playbook, simulator: SimulatorProcess) -> None:
+    simulator.control.put_etl(1, name="Readable", state="ENDED")
+    simulator.control.put_etl(2, name="Not readable")
+    simulator.control.fault({"exchange": "status", "etl_id": 2}, {"kind": "status", "code": 403}, times=-1)
+    done = playbook("etl_report")
+    assert done.rc == 2
+    assert "not readable" in done.task("The report")["msg"][1]
+    assert "could not be read" in done.task()["msg"]
+
+
+# ---- deploy
+
+
+@pytest.fixture
+def deploy(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> Callable[..., Played]:
+    """Deploy the given tasks while ETL 1 is a service that is on; ETL 2 refreshes."""
+    simulator.control.put_etl(1, name="Service", kind="service", state="SERVICE_ON")
+    simulator.control.put_etl(2, name="Refresh", duration=0.2)
+
+    def run(tasks: str, *, inventory: Any = None, check: bool = False, **variables: Any) -> Played:
+        (tmp_path / "tasks.yml").write_text(tasks)
+        (tmp_path / "verify.yml").write_text("- name: Verify\n  ansible.builtin.debug:\n    msg: verified\n")
+        # Ansible itself warns of a pattern that fits nobody.
+        keywords: dict[str, Any] = {"allow_warnings": variables.get("deploy_hosts") == "nobody"}
+        if inventory:
+            keywords["inventory"] = inventory
+        return playbook(
+            "deploy",
+            {
+                "deploy_tasks_file": str(tmp_path / "tasks.yml"),
+                "deploy_verify_tasks_file": str(tmp_path / "verify.yml"),
+                "etl_maintenance_etl_id": [1],
+                "etl_maintenance_record_file": str(tmp_path / "record.json"),
+                "etl_maintenance_poll_interval": 1,
+                "etl_chain_steps": [{"etl_id": 2}],
+                **variables,
+            },
+            check=check,
+            **keywords,
+        )
+
+    return run
+
+
+# During the deployment the service is off; the task sees it through the simulator's control interface.
+DURING = """
+- name: Look at the ETL
+  ansible.builtin.uri:
+    url: "{{ lookup('ansible.builtin.env', 'HELIX_URL') }}/_simulator/etls/1"
+    ca_path: "{{ lookup('ansible.builtin.env', 'HELIX_CA_PATH') }}"
+  register: during
+- name: Say its state
+  ansible.builtin.debug:
+    msg: "{{ during.json.state }}"
+"""
+
+
+def test_deploy_is_green(deploy: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    done = deploy(DURING)
+    assert done.rc == 0, done.output
+    assert done.task("Say its state")["msg"] == "SERVICE_OFF"
+    assert simulator.control.status(1)["state"] == "SERVICE_ON"
+    assert len(simulator.control.executions(2)) == 1
+    assert done.task("Verify")["msg"] == "verified"
+
+
+def test_a_failing_deployment_leaves_maintenance_and_is_red(
+    deploy: Callable[..., Played], simulator: SimulatorProcess
+) -> None:
+    done = deploy("- name: Break\n  ansible.builtin.fail:\n    msg: no space left\n")
+    assert done.rc == 2
+    assert "Deployment on localhost failed: Task 'Break' failed: no space left" in done.task()["msg"]
+    assert simulator.control.status(1)["state"] == "SERVICE_ON"
+    assert simulator.control.executions(2) == []
+
+
+def test_an_unreachable_target_leaves_maintenance_and_is_red(
+    deploy: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    inventory = tmp_path / "inventory.yml"
+    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    gone = {"ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_ssh_common_args": "-o ConnectTimeout=2"}
+    hosts = {"localhost": local, "engine1": local, "engine2": gone}
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+    done = deploy(
+        "- name: Patch\n  ansible.builtin.ping:\n", inventory=inventory, deploy_hosts="engine*", deploy_gather_facts=False
+    )
+    assert done.rc in (2, 4), done.output
+    message = done.task()["msg"]
+    assert "Deployment on engine2 failed" in message
+    assert "engine1" not in message
+    assert simulator.control.status(1)["state"] == "SERVICE_ON"
+    assert [task.host for task in done.tasks if task.task == "Patch" and task.status == "ok"] == ["engine1"]
+
+
+def test_a_maintenance_that_cannot_be_entered_deploys_nothing(
+    deploy: Callable[..., Played], simulator: SimulatorProcess
+) -> None:
+    simulator.control.put_etl(3, state="RUNNING", duration=None, stop_effect="ignored", kill_effect="ignored")
+    done = deploy(
+        "- name: Patch\n  ansible.builtin.ping:\n",
+        etl_maintenance_etl_id=[1, 3],
+        etl_maintenance_wait_timeout=4,
+        etl_maintenance_kill_after=1,
+    )
+    assert done.rc == 2
+    assert "Entering maintenance failed" in done.task()["msg"]
+    assert "Patch" not in {task.task for task in done.tasks if task.status == "ok"}
+    assert simulator.control.status(1)["state"] == "SERVICE_ON"
+
+
+def test_a_failing_refresh_is_red_after_maintenance_was_left(
+    deploy: Callable[..., Played], simulator: SimulatorProcess
+) -> None:
+    simulator.control.patch_etl(2, exit="ERROR")
+    done = deploy("- name: Patch\n  ansible.builtin.ping:\n")
+    assert done.rc == 2
+    assert "After the deployment" in done.task()["msg"]
+    assert simulator.control.status(1)["state"] == "SERVICE_ON"
+
+
+def test_deploy_in_check_mode_sends_nothing(deploy: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    done = deploy("- name: Patch\n  ansible.builtin.ping:\n", check=True)
+    assert done.rc == 0, done.output
+    assert simulator.control.counters()["writes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"deploy_role": "other"}, "exactly one of deploy_tasks_file and deploy_role"),
+        ({"deploy_verify_tasks_file": "/nowhere/verify.yml"}, "no file /nowhere/verify.yml"),
+        ({"deploy_hosts": "nobody"}, "No host of the inventory fits deploy_hosts (nobody)"),
+    ],
+)
+def test_deploy_checks_first_what_it_was_given(
+    deploy: Callable[..., Played], simulator: SimulatorProcess, variables: dict[str, str], message: str
+) -> None:
+    done = deploy("[]", **variables)
+    assert done.rc == 2
+    assert message in json.dumps(done.task().result)
+    assert simulator.control.requests() == []

@@ -1,0 +1,188 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A server that echoes secrets in every way one can think of, and our own masking alone against it.
+
+Nothing of Ansible masks here: what core does comes on top. tests/functional/test_secrets_leaks.py has the real one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _operations
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
+    CONNECTION,
+    plain_properties,
+)
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
+
+from tests.functional.network.parrot import EXCHANGES, STYLES, Parrot
+from tests.functional.network.secrets import (
+    ACCESS_KEY,
+    ACCESS_SECRET_KEY,
+    GIVEN_TOKEN,
+    JWT,
+    PRINCIPAL_ID,
+    PROPERTIES,
+    REFRESH_TOKEN,
+    SECRETS,
+    found_in,
+)
+
+
+class FastClock(Clock):
+    """Sleeps take no time."""
+
+    slept = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.slept
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += max(0.0, seconds)
+
+
+@pytest.fixture(scope="module")
+def parrot() -> Iterator[Parrot]:
+    known = {name: value for name, value in SECRETS.items() if name != "given_token"}
+    with Parrot(known, JWT, REFRESH_TOKEN, PRINCIPAL_ID) as server:
+        yield server
+
+
+def everything_said(url: str, **changes: Any) -> str:
+    """Run one ETL, list and look at all of them; give back all that would be shown, in whatever way it ends."""
+    connection = {
+        **{name: option.default for name, option in CONNECTION.items()},
+        "url": url,
+        "allow_http": True,
+        "access_key": ACCESS_KEY,
+        "access_secret_key": ACCESS_SECRET_KEY,
+        "retries": 0,
+        "request_timeout": 10.0,
+        "max_parallel": 2,
+        **changes,
+    }
+    action = {
+        "action": "run",
+        "etl_id": [321],
+        "etl_name": None,
+        "run_execution_properties": {"plain": "shown"},
+        "secret_run_execution_properties": PROPERTIES,
+        "wait": True,
+        "wait_timeout": 60,
+        "start_timeout": 30,
+        "poll_interval": 10,
+        "if_running": "attach",
+        "max_age": None,
+        "fail_on_warning": False,
+        "on_timeout": "kill",
+        "kill_after": None,
+    }
+    info = {"etl_id": None, "etl_name": None, "name_pattern": None, "gather_status": True}
+    said: list[Any] = []
+    for work in (
+        lambda redactor: _operations.act(
+            {**connection, **action},
+            check_mode=False,
+            want_diff=True,
+            redactor=redactor,
+            clock=FastClock(),
+            warn=said.append,
+        ),
+        lambda redactor: _operations.inform(
+            {**connection, **info}, redactor=redactor, clock=FastClock(), warn=said.append
+        ),
+    ):
+        redactor = Redactor()
+        # The list of ETLs is asked for without the properties; the module that got them is another one.
+        redactor.add(*(value for value in PROPERTIES.values() if isinstance(value, str)))
+        try:
+            # As the modules do it; see _module.serve.
+            said.append(redactor.masked(work(redactor)))
+        except HelixError as error:
+            said.append(redactor.masked({"msg": error.sentence(), "error": error.facts()}))
+    return json.dumps(said, ensure_ascii=False)
+
+
+def test_the_search_finds_what_is_there(parrot: Parrot) -> None:
+    """Or everything below would be green for nothing."""
+    for style in STYLES:
+        text, _kind = parrot._bad(f"run-500-{style}", "run", {"Authorization": f"Bearer {JWT}"}, json.dumps(SECRETS))
+        assert len(found_in(text)) == 7, style
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_no_echo_gets_through(parrot: Parrot, exchange: str, style: str) -> None:
+    for status in (200, 201, 302, 400, 401, 403, 404, 500, 503):
+        said = everything_said(parrot.url(f"{exchange}-{status}-{style}"))
+        assert found_in(said) == [], f"HTTP {status}: {said}"
+        if exchange != "login":
+            given = everything_said(parrot.url(f"{exchange}-{status}-{style}"), token=GIVEN_TOKEN)
+            assert "given_token" not in found_in(given), f"HTTP {status}: {given}"
+        if status >= 400:
+            assert f"HTTP {status}" in said or "There is no ETL 321" in said, said
+            assert "remedy" in said
+    # Masked, not swallowed: the reason is still readable.
+    if style in ("json", "text", "page") and exchange != "status":
+        assert "********" in said
+
+
+def test_success_says_nothing_secret(parrot: Parrot) -> None:
+    said = everything_said(parrot.url())
+    assert '"outcome": "succeeded"' in said
+    assert found_in(said) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"url": f"https://user:{SECRETS['given_token']}@127.0.0.1"},
+        {"login_url": f"https://user:{SECRETS['given_token']}@127.0.0.1"},
+        {"token": f"{SECRETS['given_token']} with blanks", "access_key": None, "access_secret_key": None},
+        {"token": f"{SECRETS['given_token']}ü"},
+        {"access_key": None},
+        {"proxy": f"http://user:{SECRETS['given_token']}@127.0.0.1:1"},
+        {"proxy": f"http://user:{SECRETS['given_token']}/{SECRETS['given_token']}@127.0.0.1:1"},
+        {"proxy": f"htp://user:{SECRETS['given_token']}@127.0.0.1:1"},
+    ],
+)
+def test_refused_options_are_not_quoted(parrot: Parrot, changes: dict[str, Any]) -> None:
+    said = everything_said(**{"url": parrot.url(), **changes})
+    assert '"msg"' in said
+    assert found_in(said) == []
+
+
+def test_properties_that_are_refused_are_not_quoted(parrot: Parrot) -> None:
+    with pytest.raises(HelixError) as caught:
+        plain_properties({"nested": {"x": SECRETS["property"]}}, "secret_run_execution_properties")
+    assert found_in(caught.value.sentence()) == []
+
+
+def test_words_that_are_no_secrets_stay_readable() -> None:
+    """A property may be marked secret and be true; half of every result must not turn into asterisks for it."""
+    redactor = Redactor()
+    redactor.add("true", "False", "none", "abc", "", None)
+    assert redactor.masked({"changed": "true", "x": "False abc none"}) == {"changed": "true", "x": "False abc none"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Authorization: Bearer abcdef0123456789", "Authorization: ********"),
+        ("Proxy-Authorization: Basic dXNlcjpwYXNzd29yZDEy", "Proxy-Authorization: ********"),
+        ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln is bad", "token ******** is bad"),
+        ("could not reach https://user:word@host/x", "could not reach https://********host/x"),
+        ("Bearer authentication is required", "Bearer authentication is required"),
+        ("Basic authentication required", "Basic authentication required"),
+    ],
+)
+def test_secrets_that_we_never_saw(text: str, shown: str) -> None:
+    assert Redactor().text(text) == shown

@@ -1,0 +1,341 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The endpoints: exactly the documented requests, and every answer in words."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
+    AnswerError,
+    AuthenticationError,
+    EtlNotFoundError,
+    HelixError,
+    RequestRefusedError,
+    TransportError,
+)
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import LOGIN_PATH
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import (
+    FakeTransport,
+    Script,
+    answer,
+    jwt,
+    login_answer,
+    make_api,
+)
+
+LIST_PATH = "/opt/api/v1/backend/etls/"
+LISTED = [
+    {
+        "name": "VMware - vCenter Extractor Service",
+        "etl_id": 53,
+        "run_configurations": [{"name": "Default", "active": True, "run_configuration_id": 216}],
+    }
+]
+RECEIPT = {"task_execution_request_id": 21359, "request_status": "OK"}
+ENDED = {"status": "ENDED", "task_id": 53, "exit_code": "OK", "last_exec_ts": "2022-09-08T14:56:28Z"}
+
+
+class Server:
+    """Logs everybody in, and answers each address with what a test wants."""
+
+    def __init__(self, **answers):
+        self.answers = {
+            name: Script(*(value if isinstance(value, tuple) else (value,))) for name, value in answers.items()
+        }
+        self.logins = 0
+        self.transport = FakeTransport(self)
+        self.api = make_api(self.transport)
+
+    def __call__(self, exchange):
+        if exchange.path == LOGIN_PATH:
+            self.logins += 1
+            return login_answer(self.logins)
+        name = exchange.path[len(LIST_PATH) :].rpartition("/")[2] or "list"
+        return self.answers[name](exchange) if name in self.answers else answer(404)
+
+    @property
+    def asked(self):
+        return [e for e in self.transport.exchanges if not e.path.startswith("/ims/")]
+
+
+def failure(work):
+    with pytest.raises(HelixError) as caught:
+        work()
+    error = caught.value
+    assert error.message
+    assert error.remedy
+    assert "None" not in error.sentence()
+    return error
+
+
+# -- the requests -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["run", "schedule"])
+@pytest.mark.parametrize("properties", [None, {}, {"additional.property": "value"}])
+def test_run_and_schedule_send_properties(action, properties):
+    server = Server(**{action: answer(200, RECEIPT)})
+    receipt = server.api.act(action, 53, properties)
+    (exchange,) = server.asked
+    assert (exchange.method, exchange.path) == ("POST", f"/opt/api/v1/backend/etls/53/{action}")
+    assert exchange.payload == {"run_execution_properties": properties or {}}
+    assert exchange.headers == {"Authorization": f"Bearer {jwt(1)}"}
+    assert receipt == (21359, "OK")
+
+
+@pytest.mark.parametrize("action", ["stop", "kill"])
+def test_stop_and_kill_have_no_body(action):
+    server = Server(**{action: answer(200, RECEIPT)})
+    server.api.act(action, 53, {"ignored": "x"})
+    (exchange,) = server.asked
+    assert (exchange.method, exchange.path) == ("POST", f"/opt/api/v1/backend/etls/53/{action}")
+    assert exchange.payload is None
+
+
+def test_status_and_list():
+    server = Server(status=answer(200, ENDED), list=answer(200, LISTED))
+    assert server.api.status(53) == EtlStatus("ENDED", "OK", "2022-09-08T14:56:28Z")
+    assert server.api.list_etls()[0] == (53, LISTED[0]["name"], LISTED[0]["run_configurations"])
+    assert [(e.method, e.path, e.payload) for e in server.asked] == [
+        ("GET", "/opt/api/v1/backend/etls/53/status", None),
+        ("GET", "/opt/api/v1/backend/etls/", None),
+    ]
+
+
+def test_the_list_is_asked_for_once():
+    server = Server(list=answer(200, LISTED))
+    assert server.api.list_etls() is server.api.list_etls()
+    assert len(server.asked) == 1
+
+
+# -- answers that are good --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reply", "state"),
+    [
+        (answer(204), "none"),
+        (answer(200), "none"),
+        (answer(204, ENDED), "ENDED"),
+        (answer(200, {"status": None}), "none"),
+        (answer(200, text="null"), "none"),
+        (answer(200, text='\ufeff{"status": "RUNNING"}'), "RUNNING"),
+    ],
+)
+def test_shapes_of_a_status(reply, state):
+    assert Server(status=reply).api.status(53).state == state
+
+
+@pytest.mark.parametrize(
+    ("data", "receipt"),
+    [
+        (RECEIPT, (21359, "OK")),
+        ({**RECEIPT, "request_status": "ok"}, (21359, "OK")),
+        ({**RECEIPT, "task_execution_request_id": -1}, (-1, "OK")),
+        ({**RECEIPT, "task_execution_request_id": "21359"}, (21359, "OK")),
+        ({**RECEIPT, "task_execution_request_id": "many"}, (None, "OK")),
+        ({**RECEIPT, "task_execution_request_id": None}, (None, "OK")),
+        ({**RECEIPT, "task_execution_request_id": True}, (None, "OK")),
+        ({"request_status": "OK"}, (None, "OK")),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_shapes_of_a_receipt(status, data, receipt):
+    assert Server(run=answer(status, data)).api.act("run", 53) == receipt
+
+
+@pytest.mark.parametrize("reply", [answer(204), answer(200), answer(200, [])])
+def test_an_empty_list(reply):
+    assert Server(list=reply).api.list_etls() == []
+
+
+# -- answers that are not ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["ERROR", "error", "WARNING", "QUEUED", "NOK"])
+def test_200_is_not_success(word):
+    error = failure(lambda: Server(run=answer(200, {**RECEIPT, "request_status": word})).api.act("run", 53))
+    assert isinstance(error, RequestRefusedError)
+    assert error.request_status == word.upper()
+    assert word.upper() in error.message
+    assert not error.maybe_done
+    assert not error.transient
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(200),
+        answer(204),
+        answer(200, {}),
+        answer(200, []),
+        answer(200, "OK"),
+        answer(200, {"task_execution_request_id": 5}),
+        answer(200, {"request_status": None}),
+        answer(200, {"request_status": ["OK"]}),
+        answer(200, {"request_status": " "}),
+        answer(200, text="OK"),
+        answer(200, text='{"request_status": "OK"'),
+        answer(200, text="<html><h1>Maintenance</h1></html>"),
+        answer(206, RECEIPT),
+    ],
+)
+def test_a_receipt_that_is_none_leaves_it_open(reply):
+    error = failure(lambda: Server(run=reply).api.act("run", 53))
+    assert error.maybe_done
+    assert not isinstance(error, RequestRefusedError)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "maybe_done", "transient"),
+    [
+        (301, "redirected", False, False),
+        (302, "redirected", True, False),
+        (303, "redirected", True, False),
+        (307, "redirected", False, False),
+        (400, "etl_not_found", False, False),
+        (403, "permission", False, False),
+        (404, "wrong_address", False, False),
+        (405, "unexpected_answer", False, False),
+        (408, "server_error", True, True),
+        (409, "unexpected_answer", False, False),
+        (415, "unexpected_answer", False, False),
+        (429, "rate_limited", False, True),
+        (500, "server_error", True, True),
+        (501, "server_error", True, True),
+        (502, "server_error", True, True),
+        (503, "server_error", True, True),
+        (504, "server_error", True, True),
+        (520, "server_error", True, True),
+        (299, "unexpected_answer", True, False),
+        (600, "server_error", True, True),
+    ],
+)
+def test_what_a_status_means_for_a_run(code, kind, maybe_done, transient):
+    server = Server(run=answer(code))
+    error = failure(lambda: server.api.act("run", 53))
+    assert (error.kind, error.maybe_done, error.transient) == (kind, maybe_done, transient)
+    assert (error.http_status, error.method, error.path) == (code, "POST", "/opt/api/v1/backend/etls/53/run")
+    assert "53" in error.message
+    # sent once, whatever came back
+    assert [e.path for e in server.asked].count("/opt/api/v1/backend/etls/53/run") == 1
+
+
+@pytest.mark.parametrize("code", [429, 502, 503, 504])
+def test_reads_are_tried_again_and_writes_are_not(code):
+    server = Server(status=(answer(code), answer(code), answer(200, ENDED)), run=answer(code))
+    assert server.api.status(53).state == "ENDED"
+    assert len(server.asked) == 3
+    failure(lambda: server.api.act("run", 53))
+    assert len(server.asked) == 4
+
+
+def test_retry_after_is_handed_on():
+    error = failure(lambda: Server(run=answer(429, Retry_After="17")).api.act("run", 53))
+    assert error.retry_after == 17.0
+
+
+def test_permissions_are_named():
+    assert "custom_etl.edit" in failure(lambda: Server(run=answer(403)).api.act("run", 53)).remedy
+    assert "etls_read" in failure(lambda: Server(status=answer(403)).api.status(53)).remedy
+
+
+@pytest.mark.parametrize(
+    ("reply", "listed", "missing"),
+    [
+        (answer(400, {"message": "ETL not found"}), answer(200, LISTED), True),
+        (answer(400, text="etl 99 was NOT FOUND"), answer(500), True),
+        (answer(400), answer(200, LISTED), True),
+        (answer(400), answer(500), True),
+        (answer(404), answer(200, LISTED), True),
+        (answer(404), answer(404), False),
+        # an answer about something else
+        (answer(400, {"message": "validation.request.accept.invalid"}), answer(500), False),
+        (answer(400, {"message": "validation.request.accept.invalid"}), answer(200, LISTED), True),
+        (answer(404, text="<html>ETL page not found</html>"), answer(404), False),
+    ],
+)
+def test_when_an_etl_is_not_found(reply, listed, missing):
+    for work in (lambda s: s.api.status(99), lambda s: s.api.act("run", 99)):
+        error = failure(lambda: work(Server(status=reply, run=reply, list=listed)))  # noqa: B023 - called at once
+        assert isinstance(error, EtlNotFoundError) == missing
+        assert not error.maybe_done
+
+
+def test_a_400_about_an_etl_that_is_there_shows_what_the_server_said():
+    server = Server(run=answer(400, {"message": "no active run configuration"}), list=answer(200, LISTED))
+    error = failure(lambda: server.api.act("run", 53))
+    assert not isinstance(error, EtlNotFoundError)
+    assert "no active run configuration" in error.message
+    assert error.facts()["server_message"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{}, {"etls": LISTED}, "x", 5, [5], [[]], [{}], [{"etl_id": None}], [{"etl_id": "many"}], [{"name": "no id"}]],
+)
+def test_lists_of_another_shape(data):
+    error = failure(lambda: Server(list=answer(200, data)).api.list_etls())
+    assert isinstance(error, AnswerError)
+    assert "unexpected shape" in error.message
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"etl_id": 5},
+        {"etl_id": "5", "name": None},
+        {"etl_id": 5, "run_configurations": None},
+        {"etl_id": 5, "run_configurations": ["x", None]},
+    ],
+)
+def test_list_entries_that_lack_something(item):
+    assert Server(list=answer(200, [item])).api.list_etls() == [(5, "", [])]
+
+
+@pytest.mark.parametrize("data", [[], "ENDED", 5, {"state": "fine"}, {"status": {"a": 1}}])
+def test_statuses_of_another_shape(data):
+    error = failure(lambda: Server(status=answer(200, data)).api.status(53))
+    assert error.transient, "a later look may be better"
+
+
+# -- 401 --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_a_401_is_answered_with_a_new_token_once(write):
+    server = Server(run=(answer(401), answer(200, RECEIPT)), status=(answer(401), answer(200, ENDED)))
+    _ = server.api.act("run", 53) if write else server.api.status(53)
+    tokens = [e.headers["Authorization"] for e in server.asked]
+    assert tokens == [f"Bearer {jwt(1)}", f"Bearer {jwt(2)}"]
+    assert server.api.tokens.renewals == 1
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_a_401_also_with_a_new_token(write):
+    server = Server(run=answer(401), status=answer(401))
+    error = failure(lambda: server.api.act("run", 53) if write else server.api.status(53))
+    assert (error.kind, error.maybe_done) == ("authentication", False)
+    assert not isinstance(error, AuthenticationError), "the keys are good; it may pass"
+    assert len(server.asked) == 2
+    for word in ("url", "login_url", "tenant_id"):
+        assert word in error.remedy
+
+
+def test_a_lost_login_says_nothing_about_the_request():
+    lost = TransportError("lost", maybe_done=True, transient=True, remedy="Again.")
+    server = Server(run=answer(200, RECEIPT))
+    server.transport._handler = lambda exchange: lost
+    error = failure(lambda: server.api.act("run", 53))
+    assert not error.maybe_done
+
+
+def test_what_the_server_says_is_masked():
+    server = Server()
+    server.answers = {"run": lambda e: answer(500, {"echo": e.headers["Authorization"]}), "list": Script(answer(500))}
+    error = failure(lambda: server.api.act("run", 53))
+    assert "eyJ" not in error.sentence() + str(error.facts())
+    assert "********" in error.facts()["server_message"]

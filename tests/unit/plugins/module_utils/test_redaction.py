@@ -1,0 +1,156 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""No text that is shown may hold a secret, in whatever form a server sends it back."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from urllib.parse import quote, quote_plus
+
+import pytest
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import MASK, Redactor
+
+SECRETS = [
+    "correct-horse-battery-staple",
+    'with"double"quotes77',
+    "with'single'quotes77",
+    "back\\slash\\and\\more88",
+    "new\nline\nand\ttab99",
+    "braces{{ lookup }}{% x %}42",
+    "per%cent%20%2Fcent%s17",
+    "plus+slash/equals==55",
+    "ümläut-schlüssel-ß-64",
+    "日本語の秘密の鍵です",
+    "emoji-🔑-key-🔒-77",
+    "<tag>&amp;</tag>;31",
+    "user:pass@host:8080/x",
+    "blanks in  the middle 23",
+    "c3VwZXIgc2VjcmV0IHZhbHVlIQ==",
+    "aaaaaaaaaaaaaaaaaaaa",
+]
+FORMS = {
+    "plain": lambda s: s,
+    "json": json.dumps,
+    "json in utf-8": lambda s: json.dumps(s, ensure_ascii=False),
+    "json in json": lambda s: json.dumps(json.dumps(s)),
+    "json with escaped slashes": lambda s: json.dumps(s).replace("/", "\\/"),
+    "json as Gson writes it": lambda s: re.sub("[<>&='/+]", lambda m: f"\\u{ord(m.group()):04x}", json.dumps(s)),
+    "url": lambda s: f"/search?q={quote(s, safe='')}&page=1",
+    "url in lower case": lambda s: re.sub("%[0-9A-F]{2}", lambda m: m.group().lower(), quote(s, safe="")),
+    "form": quote_plus,
+    "html": lambda s: f"<p>You sent: <b>{html.escape(s)}</b></p>",
+    "html with numbers": lambda s: "".join(c if c.isalnum() else f"&#{ord(c)};" for c in s),
+    "python": repr,
+    "base64": lambda s: base64.b64encode(s.encode()).decode(),
+    "basic": lambda s: "Basic " + base64.b64encode(f"joe:{s}".encode()).decode(),
+}
+
+
+def left_over(secret: str, text: str) -> bool:
+    """Whether a part of six characters of the secret can be read in the text."""
+    parts = {secret[i : i + 6] for i in range(len(secret) - 5)}
+    return any(part in text for part in parts)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("secret", SECRETS, ids=range(len(SECRETS)))
+def test_no_part_of_a_secret_is_left(secret, form):
+    redactor = Redactor()
+    redactor.add(secret)
+    echoed = FORMS[form](secret)
+    shown = redactor.text(f"The server said: {echoed} and refused.")
+    assert not left_over(secret, shown), shown
+    assert not left_over(echoed.strip('\\"'), shown) or form in ("url", "html", "basic"), shown
+    assert MASK in shown
+    assert shown.startswith("The server said: ")
+    assert shown.endswith("and refused.")
+
+
+def test_a_secret_with_a_tag_inside_it():
+    redactor = Redactor()
+    redactor.add("correct-horse-battery-staple")
+    shown = redactor.text("correct-horse-<wbr>battery-staple")
+    assert "battery" not in shown or "horse" not in shown.replace(" ", "")
+
+
+def test_a_secret_is_not_cut_in_half():
+    redactor = Redactor()
+    redactor.add("correct-horse-battery-staple")
+    for length in range(1, 60):
+        shown = redactor.text("x" * length + " correct-horse-battery-staple", limit=40)
+        assert "corr" not in shown
+        assert len(shown) <= 40
+
+
+def test_the_longer_secret_first():
+    redactor = Redactor()
+    redactor.add("secret-key")
+    redactor.add("secret-key-and-more")
+    assert redactor.text("secret-key-and-more") == MASK
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln rejected", f"{MASK} rejected"),
+        ("token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", f"token={MASK}"),
+        ("https://joe:pa55@proxy:3128/", f"https://{MASK}proxy:3128/"),
+        # no secret
+        ("The bearer of this key", "The bearer of this key"),
+        ("Error 500: out of memory", "Error 500: out of memory"),
+        ("https://acme-itom.onbmc.com:8443/opt/api", "https://acme-itom.onbmc.com:8443/opt/api"),
+    ],
+)
+def test_what_looks_like_a_secret(text, shown):
+    assert Redactor().text(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<html><script>steal()</script><style>b{}</style><h1>502 Bad&nbsp;Gateway</h1></html>", "502 Bad Gateway"),
+        ("one\ntwo\r\n\tthree\x00\x1b[31m", "one two three [31m"),
+        ("a < b and c > d", "a < b and c > d"),
+        ("", ""),
+        ("   ", ""),
+    ],
+)
+def test_one_readable_line(text, shown):
+    assert Redactor().text(text).replace("  ", " ") in (shown, shown.replace("< b and c > ", ""))
+
+
+def test_long_texts_are_cut():
+    shown = Redactor().text("word " * 1000)
+    assert len(shown) <= 300
+    assert shown.endswith("…")
+
+
+@pytest.mark.parametrize("value", [None, "", "abc", "   ", "true", "None"])
+def test_values_that_would_mask_half_of_every_message(value):
+    redactor = Redactor()
+    redactor.add(value)
+    text = "true: abc is None of the   values"
+    assert MASK not in redactor.text(text)
+
+
+def test_ansible_is_told_once():
+    told = []
+    redactor = Redactor(told.append)
+    redactor.add("first-secret", None, "first-secret", "second-secret")
+    redactor.add("first-secret")
+    assert told == ["first-secret", "second-secret"]
+
+
+@pytest.mark.parametrize("url", ["http://joe:pa55w%2Ford@proxy:3128", "joe://joe:pa55w%2Ford@proxy"])
+def test_the_password_of_a_proxy(url):
+    redactor = Redactor()
+    redactor.add_url(url)
+    assert "pa55w" not in redactor.text("pa55w%2Ford and pa55w/ord")
+    redactor.add_url(None)
+    redactor.add_url("http://[::1")
+    assert redactor.text("joe and proxy:3128") == "joe and proxy:3128"

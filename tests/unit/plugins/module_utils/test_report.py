@@ -1,0 +1,179 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a tired person reads."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
+    AnswerError,
+    EtlNotFoundError,
+    HelixError,
+    RequestRefusedError,
+)
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
+
+NAMES = (None, "Nightly import")
+ENDED = ["ENDED", "OK", "2026-11-22T01:00:00Z"]
+RUNNING = ["RUNNING", "OK", "2026-11-22T01:00:00Z"]
+NEVER = ["none", None, None]
+LOST = "The status of ETL 321 failed with HTTP 502."
+
+
+def progress(name=None, **facts):
+    facts.setdefault("baseline", list(ENDED))
+    facts.setdefault("last", list(facts["baseline"]))
+    return Progress(321, name, began=1.0, ended=43.0, phase="done", **facts)
+
+
+def readable(text):
+    assert "ETL 321" in text
+    assert not re.search(r"\bNone\b|\bnan\b|\{|\}|  |\.\.|\s\.|\( ", text), text
+    assert text[0].isupper()
+    assert text.endswith(".")
+    return text
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("baseline", [ENDED, RUNNING, NEVER, ["WAITING", "OK", "2026-11-22T01:00:00Z"]])
+@pytest.mark.parametrize(
+    ("outcome", "action"),
+    [
+        ("succeeded", "run"),
+        ("warning", "run"),
+        ("accepted", "run"),
+        ("accepted", "stop"),
+        ("fresh", "run"),
+        ("nothing_to_do", "schedule"),
+        ("scheduled", "schedule"),
+        ("service_on", "run"),
+        ("service_off", "stop"),
+        ("stopped", "stop"),
+        ("stopped", "kill"),
+        ("executing", "wait"),
+        ("idle", "wait"),
+        ("succeeded", "wait"),
+        ("would_run", "run"),
+        ("would_kill", "kill"),
+    ],
+)
+def test_every_good_end_is_a_sentence(outcome, action, baseline, name):
+    for facts in ({}, {"attached": True}, {"evidence": "adopted"}, {"escalated": True}, {"request_id": 21359}):
+        p = progress(name, outcome=outcome, baseline=list(baseline), reason="it is scheduled already", **facts)
+        if outcome in ("succeeded", "warning"):
+            p.last = ["ENDED", "OK", "2026-11-22T02:00:00Z"]
+        text = readable(report.describe(p, action))
+        assert ("Nightly import" in text) == (name is not None)
+
+
+PROBLEMS = {
+    "still_busy": lambda p: report.still_busy(p, Policy("run", if_running="queue")),
+    "still_busy_restart": lambda p: report.still_busy(p, Policy("run", if_running="restart")),
+    "already_running": report.already_running,
+    "aborted": lambda p: report.bad_end(p, "aborted"),
+    "warning": lambda p: report.bad_end(p, "warning"),
+    "failed": lambda p: report.bad_end(p, "failed"),
+    **{
+        f"not_started_{action}": lambda p, action=action: report.not_started(p, Policy(action), 300.0)[1]
+        for action in ("run", "schedule", "kill", "wait")
+    },
+    **{
+        f"timed_out_{action}": lambda p, action=action, became=became: report.timed_out(p, Policy(action), became)
+        for action, became in (("run", "It goes on."), ("stop", ""), ("kill", ""), ("wait", ""))
+    },
+    "lost_sight": lambda p: report.lost_sight(p, HelixError(LOST, remedy="Check url.")),
+    "lost_sight_bare": lambda p: report.lost_sight(p, HelixError(LOST)),
+    "refused": lambda p: report.refused(p, AnswerError("The login was refused (HTTP 401).", remedy="Check the key.")),
+    "refused_request": lambda p: report.refused(
+        p, RequestRefusedError("The request for ETL 321 failed.", remedy="See.")
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"last": list(RUNNING)},
+        {"baseline": list(NEVER)},
+        {"losses": 3, "last_loss": LOST},
+        {"put_off": 2, "last_loss": LOST},
+        {"ambiguous": True, "doubt": "The connection was closed."},
+        {"ambiguous": True, "doubt": "The connection was closed.", "losses": 3, "last_loss": LOST},
+        {"accepted": True, "request_id": 21359},
+        {"accepted": True, "request_id": -1},
+        {"attached": True},
+    ],
+)
+def test_every_bad_end_is_a_sentence_with_a_remedy(problem, facts, name):
+    p = progress(name, reason="it is running already", sent="run", failed=True, **facts)
+    error = PROBLEMS[problem](p)
+    readable(error.message)
+    assert error.remedy or problem == "lost_sight_bare"
+    readable(error.sentence())
+    assert error.kind != "error" or "lost_sight" in problem
+    assert set(error.facts()) == {"kind", "http_status", "method", "path", "server_message", "remedy"}
+
+
+def test_the_facts_of_an_answer_are_kept():
+    error = AnswerError("Forbidden.", kind="permission", http_status=403, method="POST", path="/x", server_message="no")
+    kept = report.refused(progress(), error).facts()
+    assert kept == {**error.facts(), "remedy": error.remedy}
+
+
+def test_an_etl_that_is_not_there_is_not_named_twice():
+    error = EtlNotFoundError("There is no ETL 321 on https://helix.test.")
+    assert report.refused(progress(), error).message == error.message
+
+
+def test_unconfirmed_says_that_nothing_was_sent_twice():
+    outcome, error = report.not_started(progress(ambiguous=True, doubt="Lost.", sent="run"), Policy("run"), 300.0)
+    assert outcome == error.kind == "unconfirmed"
+    assert "not sent again" in error.remedy
+
+
+def entries(*outcomes):
+    bad = ("failed", "timed_out")
+    return [
+        {"etl_id": number, "outcome": outcome, "failed": outcome in bad, "msg": f"ETL {number} {outcome}."}
+        for number, outcome in enumerate(outcomes, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "text"),
+    [
+        (["succeeded"], "ETL 1 succeeded."),
+        (["succeeded", "warning", "succeeded"], "3 ETLs: 2 succeeded, 1 warning."),
+        (["succeeded", "failed"], "1 of 2 ETLs failed (1 succeeded, 1 failed). ETL 2 failed."),
+        (["failed", "timed_out"], "2 of 2 ETLs failed (1 failed, 1 timed_out). ETL 1 failed. | ETL 2 timed_out."),
+    ],
+)
+def test_the_summary(outcomes, text):
+    assert report.summary(entries(*outcomes)) == text
+
+
+def test_a_long_summary_is_shortened():
+    text = report.summary(entries(*["failed"] * 40))
+    assert "ETL 5 failed." in text
+    assert "ETL 6 failed." not in text
+    assert "35 more, see etls." in text
+
+
+def test_the_diff_shows_what_was_or_would_be_altered():
+    p = progress(last=list(RUNNING))
+    before, after = report.diff(p, Policy("run"))
+    assert (before["status"], after["status"]) == ("ENDED", "RUNNING")
+    p = progress(changed=True)
+    assert report.diff(p, Policy("run", check_mode=True))[1]["status"] == "RUNNING"
+    p = progress(changed=False)
+    before, after = report.diff(p, Policy("run", check_mode=True))
+    assert before == after
