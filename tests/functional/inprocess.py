@@ -27,6 +27,7 @@ from unittest import mock
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from ansible.module_utils import basic
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.modules import etl_action, etl_info, etl_wait
@@ -37,12 +38,21 @@ from tests.simulator.client import SimulatorProcess
 MODULES = {"etl_action": etl_action, "etl_info": etl_info, "etl_wait": etl_wait}
 #: A fault that never comes to an end must not make a test wait for ever. Simulated seconds.
 _LONGEST_LIFE = 200_000.0
+_SHORT = 0.05
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "list": (list,),
+    "dict": (dict,),
+}
 
 
 class SimulatedClock(Clock):
     """The library's clock. Its sleep pushes the simulator forward, stopping where something is to happen.
 
-    `linger` is real seconds for each sleep, for faults that delay an answer in real time.
+    `linger` is how many real seconds its sleeps take together, for faults that delay an answer in real time.
     """
 
     def __init__(self, url: str) -> None:
@@ -79,8 +89,9 @@ class SimulatedClock(Clock):
                 self._go_to(moment)
                 happens()
             self._go_to(target)
-            if self.linger:
-                time.sleep(self.linger)
+            if self.linger > 0:
+                self.linger -= _SHORT
+                time.sleep(_SHORT)
 
     def _go_to(self, moment: float) -> None:
         if moment > self._now:
@@ -175,6 +186,34 @@ class InProcess:
             except SystemExit as leave:
                 return int(leave.code or 0), printed.getvalue()
         raise AssertionError(f"{name} did not exit")
+
+
+def assert_documented(name: str, result: Mapping[str, Any]) -> None:
+    """The result has the keys and types of the module's RETURN, and no others."""
+    documented = yaml.safe_load(MODULES[name].RETURN)
+    entries = documented["etls"]["contains"]
+    if name == "etl_wait":  # which refers to the other module for the rest
+        entries = yaml.safe_load(etl_action.RETURN)["etls"]["contains"]
+        documented["action"] = {"type": "str"}
+    known = {key: value for key, value in result.items() if key not in ("changed", "failed", "diff", "warnings")}
+    known.pop("invocation", None)
+    _assert_keys(known, documented, "result")
+    for entry in result["etls"]:
+        _assert_keys(entry, entries, "etls[]")
+    if "error" in result:
+        error = yaml.safe_load(etl_action.RETURN)["error"]["contains"]
+        _assert_keys(result["error"], error, "error")
+    assert bool(result.get("failed")) == ("error" in result)
+
+
+def _assert_keys(values: Mapping[str, Any], documented: Mapping[str, Any], where: str) -> None:
+    assert set(values) <= set(documented), f"{where}: {set(values) - set(documented)} is not documented"
+    always = {key for key, about in documented.items() if str(about.get("returned", "")).startswith("always")}
+    assert always <= set(values), f"{where}: {always - set(values)} is missing"
+    for key, value in values.items():
+        if value is not None:
+            assert isinstance(value, _TYPES[documented[key]["type"]]), f"{where}.{key}: {value!r}"
+            assert not (isinstance(value, bool) and documented[key]["type"] != "bool"), f"{where}.{key}: {value!r}"
 
 
 @pytest.fixture(scope="session")

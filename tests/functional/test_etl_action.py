@@ -117,11 +117,11 @@ def test_check_mode_predicts_and_writes_nothing(library: InProcess, state: str, 
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_a_state_that_nobody_knows_is_sent_with_a_warning(library: InProcess, action: str) -> None:
-    library.control.put_etl(321, name="Nightly import", state="HIBERNATING")
-    done = library(action=action, etl_id=321, wait=False)
-    assert done.outcome == "accepted"
-    assert any("HIBERNATING" in warning for warning in done.warnings), done.warnings
+def test_a_state_that_nobody_knows_is_sent_with_a_warning(simulator, module, action: str) -> None:
+    simulator.control.put_etl(321, name="Nightly import", state="HIBERNATING")
+    done = module("etl_action", action=action, etl_id=321, wait=False)
+    assert done["etl"]["outcome"] == "accepted"
+    assert "HIBERNATING" in str(done["warnings"])
 
 
 def test_run_again_within_max_age_is_fresh(library: InProcess) -> None:
@@ -282,7 +282,7 @@ def test_a_run_that_takes_too_long(library: InProcess) -> None:
         ({"retries": -1}, "retries"),
         ({"max_parallel": 0}, "max_parallel"),
         ({"max_age": 0}, "max_age"),
-        ({"ca_path": "/does/not/exist.pem"}, "ca_path"),
+        ({"ca_path": "/does/not/exist.pem", "url": "https://127.0.0.1:1"}, "ca_path"),
         ({"client_key": "/does/not/exist.pem"}, "client_cert"),
         ({"run_execution_properties": {"a": {"b": 1}}}, "property a"),
         ({"run_execution_properties": {"a": [1]}}, "property a"),

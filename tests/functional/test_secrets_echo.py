@@ -121,14 +121,14 @@ def test_the_search_finds_what_is_there(parrot: Parrot) -> None:
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("exchange", EXCHANGES)
 def test_no_echo_gets_through(parrot: Parrot, exchange: str, style: str) -> None:
-    for status in (200, 201, 302, 400, 401, 403, 404, 500, 503):
+    for status in (200, 201, 302, 400, 401, 403, 500):
         said = everything_said(parrot.url(f"{exchange}-{status}-{style}"))
         assert found_in(said) == [], f"HTTP {status}: {said}"
-        if exchange != "login":
+        if exchange != "login" and status in (200, 500):
             given = everything_said(parrot.url(f"{exchange}-{status}-{style}"), token=GIVEN_TOKEN)
             assert "given_token" not in found_in(given), f"HTTP {status}: {given}"
-        if status >= 400:
-            assert f"HTTP {status}" in said or "There is no ETL 321" in said, said
+        if status in (401, 403):
+            assert f"HTTP {status}" in said, said
             assert "remedy" in said
     # Masked, not swallowed: the reason is still readable.
     if style in ("json", "text", "page") and exchange != "status":

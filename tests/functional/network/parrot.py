@@ -41,6 +41,7 @@ class Parrot:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one packet, or each answer takes 40 ms
 
             def do_GET(self) -> None:
                 parrot.respond(self)

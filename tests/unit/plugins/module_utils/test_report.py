@@ -90,9 +90,7 @@ PROBLEMS = {
     "lost_sight": lambda p: report.lost_sight(p, HelixError(LOST, remedy="Check url.")),
     "lost_sight_bare": lambda p: report.lost_sight(p, HelixError(LOST)),
     "refused": lambda p: report.refused(p, AnswerError("The login was refused (HTTP 401).", remedy="Check the key.")),
-    "refused_request": lambda p: report.refused(
-        p, RequestRefusedError("The request for ETL 321 failed.", remedy="See.")
-    ),
+    "refused_request": lambda p: report.refused(p, RequestRefusedError("ETL 321 refused.", remedy="See.")),
 }
 
 

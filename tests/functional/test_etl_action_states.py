@@ -1,0 +1,224 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every action in every state: what is sent, what is returned, what the second run and check mode say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.functional.inprocess import InProcess, assert_documented
+
+pytest_plugins = ("tests.functional.inprocess",)
+
+ETL = 321
+SERVICE = {"kind": "service"}
+STATES: dict[str, dict[str, Any]] = {
+    "none": {},
+    "ENDED": {"state": "ENDED"},
+    "ABORTED": {"state": "ABORTED"},
+    "WAITING": {"state": "WAITING", "kind": "periodic"},
+    "RUNNING": {"state": "RUNNING", "duration": 20},
+    "SERVICE_ON": {**SERVICE, "state": "SERVICE_ON"},
+    "SERVICE_OFF": {**SERVICE, "state": "SERVICE_OFF"},
+    "HIBERNATING": {"state": "HIBERNATING"},
+}
+
+# (outcome, outcome of a second run); "-" before it: no request is sent.
+EXPECTED: dict[tuple[str, str], tuple[str, str]] = {
+    ("run", "none"): ("succeeded", "succeeded"),
+    ("run", "ENDED"): ("succeeded", "succeeded"),
+    ("run", "ABORTED"): ("succeeded", "succeeded"),
+    ("run", "WAITING"): ("succeeded", "succeeded"),
+    ("run", "RUNNING"): ("-succeeded", "succeeded"),
+    ("run", "SERVICE_ON"): ("-nothing_to_do", "-nothing_to_do"),
+    ("run", "SERVICE_OFF"): ("service_on", "-nothing_to_do"),
+    ("run", "HIBERNATING"): ("succeeded", "succeeded"),
+    ("schedule", "none"): ("scheduled", "-nothing_to_do"),
+    ("schedule", "ENDED"): ("scheduled", "-nothing_to_do"),
+    ("schedule", "ABORTED"): ("scheduled", "-nothing_to_do"),
+    ("schedule", "WAITING"): ("-nothing_to_do", "-nothing_to_do"),
+    ("schedule", "RUNNING"): ("-nothing_to_do", "-nothing_to_do"),
+    ("schedule", "SERVICE_ON"): ("-nothing_to_do", "-nothing_to_do"),
+    ("schedule", "SERVICE_OFF"): ("service_on", "-nothing_to_do"),
+    ("schedule", "HIBERNATING"): ("scheduled", "-nothing_to_do"),
+    ("stop", "none"): ("-nothing_to_do", "-nothing_to_do"),
+    ("stop", "ENDED"): ("-nothing_to_do", "-nothing_to_do"),
+    ("stop", "ABORTED"): ("-nothing_to_do", "-nothing_to_do"),
+    ("stop", "WAITING"): ("-nothing_to_do", "-nothing_to_do"),
+    ("stop", "RUNNING"): ("stopped", "-nothing_to_do"),
+    ("stop", "SERVICE_ON"): ("service_off", "-nothing_to_do"),
+    ("stop", "SERVICE_OFF"): ("-nothing_to_do", "-nothing_to_do"),
+    ("kill", "none"): ("-nothing_to_do", "-nothing_to_do"),
+    ("kill", "ENDED"): ("-nothing_to_do", "-nothing_to_do"),
+    ("kill", "ABORTED"): ("-nothing_to_do", "-nothing_to_do"),
+    ("kill", "WAITING"): ("stopped", "-nothing_to_do"),
+    ("kill", "RUNNING"): ("stopped", "-nothing_to_do"),
+    ("kill", "SERVICE_ON"): ("service_off", "-nothing_to_do"),
+    ("kill", "SERVICE_OFF"): ("-nothing_to_do", "-nothing_to_do"),
+    # The server does not leave a state that nobody knows because of a stop, so the task cannot be green.
+    ("stop", "HIBERNATING"): ("timed_out", "timed_out"),
+    ("kill", "HIBERNATING"): ("timed_out", "timed_out"),
+}
+ACTIONS = ("run", "schedule", "stop", "kill")
+CELLS = [(action, state) for action in ACTIONS for state in STATES]
+
+
+def test_every_cell_is_expected() -> None:
+    assert set(EXPECTED) == set(CELLS)
+
+
+@pytest.mark.parametrize(("action", "state"), CELLS)
+def test_twice(library: InProcess, action: str, state: str) -> None:
+    library.control.put_etl(ETL, **STATES[state])
+    shown = None if state == "none" else state
+    for expected in EXPECTED[action, state]:
+        number = len(library.control.requests())
+        done = library(action=action, etl_id=ETL, wait_timeout=600, diff=True)
+        outcome = expected.lstrip("-")
+        assert done.outcome == outcome, done["msg"]
+        assert_documented("etl_action", done.result)
+        sent = library.control.requests(since=number, write=True)
+        assert len(sent) == (0 if expected.startswith("-") else 1)
+        assert done.changed is (not expected.startswith("-"))
+        assert done.failed is (outcome == "timed_out")
+        assert str(ETL) in done["msg"]
+        assert done.etl["before"]["status"] == (shown or done.etl["before"]["status"])
+        assert done["diff"] == {"before": done.etl["before"], "after": done.etl["after"]}
+        truth = library.control.status(ETL)
+        assert done.etl["after"] == {
+            "status": truth["state"],
+            "exit_code": truth["exit_code"],
+            "last_exec_ts": truth["last_exec_ts"],
+        }
+        if not done.changed:
+            assert done.etl["task_execution_request_id"] is None
+            assert done.etl["started_at"] is None
+        shown = None
+        library.clock.sleep(2)
+
+
+@pytest.mark.parametrize(("action", "state"), CELLS)
+def test_check_mode(library: InProcess, action: str, state: str) -> None:
+    library.control.put_etl(ETL, **STATES[state])
+    before = library.control.status(ETL)
+    first = EXPECTED[action, state][0]
+    done = library(action=action, etl_id=ETL, check=True, diff=True)
+    assert not done.failed
+    assert library.control.counters()["writes"] == 0
+    assert library.control.status(ETL) == before
+    assert_documented("etl_action", done.result)
+    if first.startswith("-"):
+        assert (done.outcome, done.changed) == ("nothing_to_do", False)
+        assert done["diff"]["before"] == done["diff"]["after"]
+    else:
+        assert (done.outcome, done.changed) == (f"would_{action}", True)
+        assert done["diff"]["before"] != done["diff"]["after"]
+    assert done.etl["task_execution_request_id"] is None
+    assert done.seconds < 1, "check mode does not wait"
+
+
+@pytest.mark.parametrize(("action", "state"), CELLS)
+def test_without_waiting(library: InProcess, action: str, state: str) -> None:
+    library.control.put_etl(ETL, **{"start_lag": 30, "stop_lag": 30, "kill_lag": 30, **STATES[state]})
+    done = library(action=action, etl_id=ETL, wait=False)
+    sends = not EXPECTED[action, state][0].startswith("-")
+    assert (done.outcome, done.changed, done.failed) == ("accepted" if sends else "nothing_to_do", sends, False)
+    assert library.control.counters()["writes"] == int(sends)
+    assert done.seconds < 2
+    assert_documented("etl_action", done.result)
+
+
+def test_what_is_sent(library: InProcess) -> None:
+    """Address, headers and body of every request."""
+    library.control.configure(strict_content_type="all", stop_body="refused", run_body="strict")
+    library.control.put_etl(ETL, name="Nightly", state="ENDED")
+    library(action="run", etl_name="Nightly", run_execution_properties={"general.log.level": 10, "full": True, "x": ""})
+    library(action="schedule", etl_id=ETL)
+    library(action="kill", etl_id=ETL)
+    library.control.start(ETL, duration=100)
+    library(action="stop", etl_id=ETL)
+    requests = library.control.requests()
+    assert {entry["accept"] for entry in requests} == {"application/json"}
+    assert {entry["content_type"] for entry in requests} == {"application/json"}
+    assert all(entry["status"] == 200 for entry in requests), requests
+    assert all(entry["has_authorization"] for entry in requests if entry["exchange"] != "login")
+    base = "/opt/api/v1/backend/etls/"
+    assert {entry["path"] for entry in requests if entry["exchange"] == "list"} == {base}
+    for exchange in ("status", *ACTIONS):
+        method = "GET" if exchange == "status" else "POST"
+        asked = {(entry["method"], entry["path"]) for entry in requests if entry["exchange"] == exchange}
+        assert asked == {(method, f"{base}{ETL}/{exchange}")}
+    bodies = {entry["exchange"]: entry["body"] for entry in requests if entry["exchange"] in ("run", "schedule")}
+    texts = {"general.log.level": "10", "full": "true", "x": ""}
+    assert bodies == {"run": {"run_execution_properties": texts}, "schedule": {"run_execution_properties": {}}}
+    (execution,) = [e for e in library.control.executions(ETL) if e["cause"] != "external"]
+    assert execution["properties"] == texts
+
+
+@pytest.mark.parametrize("style", ["json_null", "absent", "empty_string", "204_empty", "null"])
+def test_every_way_to_say_that_there_is_no_state(library: InProcess, style: str) -> None:
+    library.control.configure(none_style=style)
+    library.control.put_etl(ETL)
+    assert library(action="stop", etl_id=ETL).outcome == "nothing_to_do"
+    done = library(action="run", etl_id=ETL)
+    assert done.outcome == "succeeded"
+    assert done.etl["before"] == {"status": None, "exit_code": None, "last_exec_ts": None}
+
+
+@pytest.mark.parametrize("stamps", ["start", "end"])
+@pytest.mark.parametrize("kind", ["batch", "periodic"])
+@pytest.mark.parametrize("duration", [0, 0.2, 3, 1000])
+def test_the_end_is_noticed(library: InProcess, stamps: str, kind: str, duration: float) -> None:
+    """Short and long, with both readings of the time stamp; the old result lingers while the engine is slow."""
+    library.control.put_etl(
+        ETL, kind=kind, ts_semantics=stamps, duration=duration, start_lag=45, exit_code="ERROR", last_exec_age=600,
+        state="WAITING" if kind == "periodic" else "ENDED",
+    )  # fmt: skip
+    done = library(action="run", etl_id=ETL, poll_interval=10)
+    assert done.outcome == "succeeded", done["msg"]
+    assert done.etl["after"]["status"] == ("WAITING" if kind == "periodic" else "ENDED")
+    assert done.etl["evidence"] in ("timestamp_changed", "seen_running")
+    (execution,) = library.control.executions(ETL)
+    late = library.control.clock()["now"] - execution["ended_at"]
+    assert late < max(3.0, 0.06 * (45 + duration)), "it was noticed late"
+
+
+def test_twice_within_a_second(library: InProcess) -> None:
+    """Times are whole seconds: the second of two very short runs must not be overlooked, nor taken for the first."""
+    library.control.put_etl(ETL, duration=0.05)
+    for count in (1, 2, 3):
+        done = library(action="run", etl_id=ETL, start_timeout=30)
+        assert done.outcome == "succeeded", done["msg"]
+        assert len(library.control.executions(ETL)) == count
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "options", "outcome", "failed"),
+    [
+        ("OK", {}, "succeeded", False),
+        ("WARNING", {}, "warning", False),
+        ("WARNING", {"fail_on_warning": True}, "warning", True),
+        ("ERROR", {}, "failed", True),
+        ("FAILED", {}, "failed", True),
+        ("ok", {}, "succeeded", False),
+        ("KILLED", {}, "failed", True),
+        ("Something new", {}, "failed", True),
+        ("", {}, "failed", True),
+        (None, {}, "failed", True),
+    ],
+)
+def test_every_exit(
+    library: InProcess, exit_code: str, options: dict[str, Any], outcome: str, failed: bool
+) -> None:
+    library.control.put_etl(ETL, exit=exit_code, exit_code="OK", state="ENDED")
+    done = library(action="run", etl_id=ETL, **options)
+    assert (done.outcome, done.failed, done.changed) == (outcome, failed, True)
+    assert_documented("etl_action", done.result)
+    if failed:
+        assert done["error"]["kind"] == ("exit_warning" if outcome == "warning" else "exit_error")
+        assert (exit_code or "without an exit code").upper() in done["msg"].upper()
+        assert "log" in done["error"]["remedy"]
