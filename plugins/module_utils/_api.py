@@ -102,7 +102,8 @@ class HelixApi:
         if answer.status not in (200, 204):
             self._raise(answer, "GET", path, f"The status of ETL {etl_id}", etl_id)
         data = self._decoded(answer, "GET", path)
-        status = parse_status(data)
+        # Before words are compared and put in capitals: these are shown, whatever a server puts there.
+        status = parse_status(self.transport.redactor.masked(data))
         if status is None:
             self._wrong_shape(answer, "GET", path, f"The status of ETL {etl_id}", data)
         return status
@@ -131,7 +132,7 @@ class HelixApi:
             request_id = None if request_id is None else int(request_id)
         except ValueError:
             request_id = None
-        word = self.transport.redactor.text(word.strip().upper(), 40)
+        word = self.transport.redactor.text(word, 40).upper()
         if word != "OK":
             refusal = RequestRefusedError(
                 f"{what} was answered with request_status {word}, not OK.",

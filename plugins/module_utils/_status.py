@@ -92,7 +92,8 @@ class EtlStatus(NamedTuple):
 def _word(value: Any) -> str | None:
     if value is None or isinstance(value, (dict, list)):
         return None
-    return str(value).strip() or None
+    # No word of the service is longer; what a hostile one sends is shown, but not at full length.
+    return str(value).strip()[:60].rstrip() or None
 
 
 def parse_status(data: Any) -> EtlStatus | None:

@@ -219,7 +219,7 @@ class Transport:
         proxies = _wire.environment_proxies(url)
         for proxy in proxies.values():
             self.redactor.add_url(proxy)
-        return proxies, _wire.requests.utils.select_proxy(url, proxies)
+        return proxies, _wire.proxy_for(url, proxies)
 
 
 def decoded(answer: Answer, method: str, url: str, redactor: Redactor) -> Any:

@@ -24,6 +24,7 @@ try:
     import requests
     import requests.adapters
     import requests.utils
+    import urllib3
     import urllib3.exceptions
 except ImportError:
     REQUESTS_IMPORT_ERROR: str | None = traceback.format_exc()
@@ -91,7 +92,7 @@ class _Bounded(io.RawIOBase):
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Bounded(self.fp.detach(), sock))  # type: ignore[attr-defined]
+        self.fp = io.BufferedReader(_Bounded(self.fp.detach(), sock))
 
     def _read_status(self) -> tuple[str, int, str]:
         """Passes over interim answers: taken for the real one, they would leave that one to the next request."""
@@ -117,7 +118,7 @@ def _bound(manager: Any) -> None:
 def make_adapter(context: ssl.SSLContext, connections: int) -> Any:
     """An adapter that trusts what C(context) trusts, for so many requests at a time."""
 
-    class Adapter(requests.adapters.HTTPAdapter):  # type: ignore[misc, name-defined]
+    class Adapter(requests.adapters.HTTPAdapter):
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
             super().init_poolmanager(*args, **kwargs, ssl_context=context)
             _bound(self.poolmanager)
@@ -139,13 +140,14 @@ def make_adapter(context: ssl.SSLContext, connections: int) -> Any:
 
         def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
             """The context decides, for every pool (requests 2.32 and newer ask here)."""
-            host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+            host, kwargs = super().build_connection_pool_key_attributes(request, verify, cert)
+            pool: dict[str, Any] = dict(kwargs)
             for key in ("ca_certs", "ca_cert_dir", "ssl_context"):
                 pool.pop(key, None)
             pool["cert_reqs"] = context.verify_mode
             return host, pool
 
-    if urllib3.__version__.startswith("1."):
+    if str(vars(urllib3)["__version__"]).startswith("1."):
         # It gives OpenSSL no name where the host is an IP address, and compares names itself if the context does not.
         context.check_hostname = False
     if context.verify_mode == ssl.CERT_NONE:
@@ -158,6 +160,12 @@ def environment_proxies(url: str) -> dict[str, str]:
     """What C(HTTPS_PROXY), C(NO_PROXY) and their like say about this address."""
     proxies: dict[str, str] = requests.utils.get_environ_proxies(url, no_proxy=None)
     return proxies
+
+
+def proxy_for(url: str, proxies: dict[str, str]) -> str | None:
+    """The one of these proxies that is used for this address."""
+    chosen: str | None = requests.utils.select_proxy(url, proxies)
+    return chosen
 
 
 def exchange(

@@ -37,7 +37,7 @@ KINDS = {
 LINKS = ("galaxy_credentials", "credentials", "success_nodes", "failure_nodes", "always_nodes", "labels")
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """HTTP 400 with these complaints."""
 
 
@@ -69,8 +69,8 @@ class FakeAwx:
         item["related"] = {"survey_spec": f"{url}survey_spec/"} if kind.endswith("job_templates") else {}
         # A project is made and then synchronized; here that is done at once.
         if kind == "projects":
-            item |= {"status": "successful", "failed": False, "finished": "2026-01-01T00:00:00Z"}
-            item["related"] = {"current_job": None, "last_job": url}
+            item |= {"status": "successful", "failed": False, "finished": "2026-01-01T00:00:00Z", "scm_revision": ""}
+            item["summary_fields"] = {}
         self._put(kind, item, data)
         self.objects[kind][number] = item
         return item
@@ -94,7 +94,9 @@ class FakeAwx:
             _refuse(["Cannot assign multiple credentials of a type."])
 
     def _keep_secrets(self, item: dict[str, Any]) -> None:
-        fields = {f["id"]: f for f in self.objects["credential_types"][item["credential_type"]]["inputs"].get("fields", [])}
+        fields = {
+            f["id"]: f for f in self.objects["credential_types"][item["credential_type"]]["inputs"].get("fields", [])
+        }
         complaints = []
         for name, value in item["inputs"].items():
             wanted = bool if fields.get(name, {}).get("type") == "boolean" else str
@@ -186,7 +188,7 @@ def _page(items: Any) -> dict[str, Any]:
 
 def _refuse(complaints: list[str]) -> None:
     if complaints:
-        raise Refusal(complaints)
+        raise RefusalError(complaints)
 
 
 class FakeAwxServer:
@@ -209,7 +211,7 @@ class FakeAwxServer:
                     else:
                         try:
                             status, answer = awx.answer(self.command, split.path, dict(parse_qsl(split.query)), body)
-                        except Refusal as refusal:
+                        except RefusalError as refusal:
                             status, answer = 400, {"__all__": ["; ".join(refusal.args[0])]}
                     content = b"" if answer is None else json.dumps(answer).encode()
                 self.send_response(status)

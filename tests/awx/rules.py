@@ -83,7 +83,7 @@ def _injectors(injectors: Mapping[str, Any], ids: list[str]) -> Iterable[str]:
         yield "file: either template or named templates"
     yield from (f"file: {key} is not allowed" for key in files if not re.fullmatch(r"template(\.\w+)?", key))
     names = {key.partition(".")[2] for key in files}
-    known = {"tower": {"filename": "x" if names == {""} else {name: "x" for name in names}}}
+    known = {"tower": {"filename": "x" if names == {""} else dict.fromkeys(names, "x")}}
     values: list[tuple[str, Any]] = [(f"file {key}", value) for key, value in files.items()]
     for name, value in injectors.get("env", {}).items():
         if not IDENTIFIER.fullmatch(name) or name.startswith("ANSIBLE_") or name in REFUSED_ENV:

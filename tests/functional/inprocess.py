@@ -172,7 +172,7 @@ class InProcess:
         printed = io.StringIO()
         patches: list[Any] = [
             mock.patch.object(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()),
-            mock.patch.object(module, "Clock", lambda: self.clock),
+            mock.patch.object(module, "Clock", return_value=self.clock),
             mock.patch.dict(os.environ, self.environment, clear=True),
         ]
         if hasattr(basic, "_ANSIBLE_PROFILE"):

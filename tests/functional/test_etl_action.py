@@ -282,7 +282,7 @@ def test_a_run_that_takes_too_long(library: InProcess) -> None:
         ({"retries": -1}, "retries"),
         ({"max_parallel": 0}, "max_parallel"),
         ({"max_age": 0}, "max_age"),
-        ({"ca_path": "/does/not/exist.pem", "url": "https://127.0.0.1:1"}, "ca_path"),
+        ({"ca_path": "/does/not/exist.pem", "validate_certs": True}, "ca_path"),
         ({"client_key": "/does/not/exist.pem"}, "client_cert"),
         ({"run_execution_properties": {"a": {"b": 1}}}, "property a"),
         ({"run_execution_properties": {"a": [1]}}, "property a"),

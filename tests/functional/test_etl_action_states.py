@@ -211,9 +211,7 @@ def test_twice_within_a_second(library: InProcess) -> None:
         (None, {}, "failed", True),
     ],
 )
-def test_every_exit(
-    library: InProcess, exit_code: str, options: dict[str, Any], outcome: str, failed: bool
-) -> None:
+def test_every_exit(library: InProcess, exit_code: str, options: dict[str, Any], outcome: str, failed: bool) -> None:
     library.control.put_etl(ETL, exit=exit_code, exit_code="OK", state="ENDED")
     done = library(action="run", etl_id=ETL, **options)
     assert (done.outcome, done.failed, done.changed) == (outcome, failed, True)

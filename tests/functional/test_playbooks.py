@@ -132,7 +132,9 @@ class Page(HTMLParser):
             self.texts.append(data.strip())
 
 
-def test_etl_report_tells_states_and_the_last_chain(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
+def test_etl_report_tells_states_and_the_last_chain(
+    playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path
+) -> None:
     control = simulator.control
     control.put_etl(1, name="Good <b>one</b> & more", state="ENDED", last_exec_age=600)
     control.put_etl(2, name="Never ran")
@@ -250,7 +252,10 @@ def test_an_unreachable_target_leaves_maintenance_and_is_red(
     hosts = {"localhost": local, "engine1": local, "engine2": gone}
     inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
     done = deploy(
-        "- name: Patch\n  ansible.builtin.ping:\n", inventory=inventory, deploy_hosts="engine*", deploy_gather_facts=False
+        "- name: Patch\n  ansible.builtin.ping:\n",
+        inventory=inventory,
+        deploy_hosts="engine*",
+        deploy_gather_facts=False,
     )
     assert done.rc in (2, 4), done.output
     message = done.task()["msg"]

@@ -51,7 +51,9 @@ def result_of(played: Played) -> dict[str, Any]:
 SHOW = {"etl_chain_secure_logging": False}
 
 
-def test_steps_run_in_order_and_etls_of_a_step_together(chain: Chain, simulator: SimulatorProcess, tmp_path: Path) -> None:
+def test_steps_run_in_order_and_etls_of_a_step_together(
+    chain: Chain, simulator: SimulatorProcess, tmp_path: Path
+) -> None:
     for etl_id in (1, 2):
         simulator.control.patch_etl(etl_id, duration=1.5)
     done = chain(
@@ -133,7 +135,9 @@ def test_a_relaunch_repeats_only_what_is_not_fresh(chain: Chain, simulator: Simu
 
 
 @pytest.mark.parametrize("cleanup", ["leave", "stop", "kill"])
-def test_cleanup_ends_what_the_chain_started_and_only_that(chain: Chain, simulator: SimulatorProcess, cleanup: str) -> None:
+def test_cleanup_ends_what_the_chain_started_and_only_that(
+    chain: Chain, simulator: SimulatorProcess, cleanup: str
+) -> None:
     control = simulator.control
     control.put_etl(1, duration=None)  # started without waiting: goes on
     control.put_etl(2, duration=None, state="RUNNING")  # somebody else's: followed only
@@ -152,7 +156,9 @@ def test_cleanup_ends_what_the_chain_started_and_only_that(chain: Chain, simulat
     assert done.rc == 2, done.output
     assert control.status(2)["state"] == "RUNNING"
     assert control.status(3)["state"] == "WAITING"
-    sent = {(entry["exchange"], entry["etl_id"]) for entry in control.requests() if entry["exchange"] in ("stop", "kill")}
+    sent = {
+        (entry["exchange"], entry["etl_id"]) for entry in control.requests() if entry["exchange"] in ("stop", "kill")
+    }
     if cleanup == "leave":
         assert control.status(1)["state"] == "RUNNING"
         assert sent == set()
@@ -186,7 +192,9 @@ def test_a_cleanup_that_fails_hides_nothing(chain: Chain, simulator: SimulatorPr
     assert "Not reached: next." in message
 
 
-def test_check_mode_walks_the_whole_chain_and_sends_nothing(chain: Chain, simulator: SimulatorProcess, tmp_path: Path) -> None:
+def test_check_mode_walks_the_whole_chain_and_sends_nothing(
+    chain: Chain, simulator: SimulatorProcess, tmp_path: Path
+) -> None:
     simulator.control.put_etl(4, state="RUNNING", duration=None)
     steps = [{"etl_id": [1, 2]}, {"etl_name": ["Import 3"]}, {"etl_id": 4, "action": "stop"}]
     done = chain(steps, check=True, etl_chain_set_stats=True, etl_chain_cleanup="kill", **SHOW)
@@ -267,7 +275,9 @@ def test_defaults_that_suit_only_runs_do_not_disturb_other_actions(chain: Chain,
     assert simulator.control.executions(1)[0]["properties"] == {"a": "b"}
 
 
-def test_secrets_of_steps_and_connection_are_not_shown(chain: Chain, simulator: SimulatorProcess, tmp_path: Path) -> None:
+def test_secrets_of_steps_and_connection_are_not_shown(
+    chain: Chain, simulator: SimulatorProcess, tmp_path: Path
+) -> None:
     simulator.control.patch_etl(2, exit="ERROR")
     connection = {
         "url": simulator.url,
@@ -296,7 +306,9 @@ def test_secrets_of_steps_and_connection_are_not_shown(chain: Chain, simulator: 
 
 
 def test_every_option_of_the_module_can_be_given() -> None:
-    role = yaml.safe_load((ROOT / "roles/etl_chain/meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    role = yaml.safe_load((ROOT / "roles/etl_chain/meta/argument_specs.yml").read_text())["argument_specs"]["main"][
+        "options"
+    ]
     fragments = (ROOT / "roles/etl_chain/tasks/step.yml").read_text()
     module = yaml.safe_load((ROOT / "plugins/modules/etl_action.py").read_text().split('"""')[1])["options"]
     fragment = (ROOT / "plugins/doc_fragments/_etls.py").read_text()

@@ -114,7 +114,9 @@ def test_entering_stops_everything_and_leaving_puts_it_back(
     assert control.counters()["launches_by_etl"] == {1: 1}, "only the service was started again"
 
 
-def test_a_second_entered_keeps_the_good_record(maintenance: Maintenance, simulator: SimulatorProcess, record: Path) -> None:
+def test_a_second_entered_keeps_the_good_record(
+    maintenance: Maintenance, simulator: SimulatorProcess, record: Path
+) -> None:
     done = maintenance("entered", "entered")
     assert done.rc == 0, done.output
     first, second = results(done)
@@ -138,7 +140,9 @@ def test_interrupted_runs_are_repeated_if_asked(maintenance: Maintenance, simula
     assert results(done)[0]["notes"] == []
 
 
-def test_a_new_maintenance_starts_a_new_record(maintenance: Maintenance, simulator: SimulatorProcess, record: Path) -> None:
+def test_a_new_maintenance_starts_a_new_record(
+    maintenance: Maintenance, simulator: SimulatorProcess, record: Path
+) -> None:
     assert maintenance("entered", "left").rc == 0
     simulator.control.patch_etl(1, state="SERVICE_OFF")
     done = maintenance("entered", "left")

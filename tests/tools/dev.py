@@ -108,7 +108,7 @@ def _importer(arguments: list[str]) -> None:
 
 
 def _changelog(arguments: list[str]) -> None:
-    """write CHANGELOG.md for the version in galaxy.yml"""
+    """write CHANGELOG.rst for the version in galaxy.yml"""
     release.changelog(environments.lint_environment())
 
 

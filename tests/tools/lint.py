@@ -22,7 +22,7 @@ def lint(environment: Environment) -> None:
     scripts = ["tests/tools/dev.sh", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(".ci/*"))]
     checks: list[tuple[str, list[str], dict[str, str]]] = [
         ("ruff check", ["ruff", "check", "--quiet", "--output-format=concise", "."], env),
-        ("ruff format", ["ruff", "format", "--check", "."], env),
+        ("ruff format", ["ruff", "format", "--check", "--output-format=concise", "."], env),
         ("yamllint", ["yamllint", "--strict", "."], env),
         ("shellcheck", ["shellcheck", *scripts], env),
         ("mypy", ["mypy", "--config-file", ".mypy.ini", *_typed_packages()], mypy_env),

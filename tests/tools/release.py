@@ -32,7 +32,7 @@ def changelog(environment: Environment) -> None:
             raise ToolError(f"Version {_version()} has its notes already: raise the version in galaxy.yml.")
         switches += ["--refresh-plugins", "--update-existing"]
     run([program, "release", *switches], env=environment.variables(), quiet=True)
-    say(f"CHANGELOG.md has the notes of {_version()}")
+    say(f"CHANGELOG.rst has the notes of {_version()}")
 
 
 def check(empty: Environment, simulator: Environment) -> None:
@@ -81,9 +81,8 @@ def _check_changelog(version: str) -> None:
     versions = _changelog_versions()
     if versions[-1:] != [version]:
         raise ToolError(f"The newest notes are of {versions[-1:] or 'no version'}, not of {version}: make changelog")
-    escaped = version.replace(".", "\\.")
-    if f"\n## v{escaped}\n" not in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"):
-        raise ToolError(f"CHANGELOG.md has no part for {version}: make changelog")
+    if f"\nv{version}\n===" not in (ROOT / "CHANGELOG.rst").read_text(encoding="utf-8"):
+        raise ToolError(f"CHANGELOG.rst has no part for {version}: make changelog")
     if _fragments():
         raise ToolError(f"These fragments are in no release: {', '.join(_fragments())}.")
     text = (CHANGELOGS / "changelog.yaml").read_text(encoding="utf-8")

@@ -204,7 +204,9 @@ def test_every_file_names_its_licence(path: Path) -> None:
     assert head == [
         "# Copyright (c) 2026, CapacityOps",
         "# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)",
+        # REUSE-IgnoreStart
         "# SPDX-License-Identifier: GPL-3.0-or-later",
+        # REUSE-IgnoreEnd
     ]
 
 

@@ -1,0 +1,279 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Failures as the user sees them: a sentence that names the ETL, facts, a remedy, and no write where none is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.functional.inprocess import Done, InProcess, assert_documented
+from tests.functional.support import ModuleRun
+
+pytest_plugins = ("tests.functional.inprocess",)
+
+ETL = 321
+WRONG = "wrongWrongWrongSecretKey0123456789abcdefghijklmnop"
+
+
+def assert_explained(done: Done, kind: str, *words: str) -> None:
+    """It failed with this kind of error, and the message can be read by a tired person."""
+    assert done.failed, done["msg"]
+    assert_documented("etl_action", done.result)
+    error, message = done["error"], done["msg"]
+    assert error["kind"] == kind, message
+    for word in words:
+        assert word in message, message
+    assert error["remedy"] in message
+    assert message.rstrip()[-1] in ".…)", message
+    assert not any(bad in message for bad in ("Traceback", "Exception", "<html", "<!DOCTYPE", "None", "{}")), message
+    assert len(message) < 900, message
+
+
+def writes(library: InProcess) -> int:
+    count: int = library.control.counters()["writes"]
+    return count
+
+
+def test_wrong_key(library: InProcess) -> None:
+    done = library(action="run", etl_id=ETL, access_secret_key=WRONG)
+    assert_explained(done, "authentication", "ETL 321", "HTTP 401", "access_secret_key", "expired", "rotated")
+    assert done["error"]["http_status"] == 401
+    assert done["error"]["path"] == "/ims/api/v1/access_keys/login"
+    assert library.control.counters()["logins"] == 1, "a wrong key is tried once: portals lock keys"
+    assert WRONG not in str(done.result)
+
+
+def test_wrong_key_is_tried_once_for_many_etls(library: InProcess) -> None:
+    done = library(action="run", etl_id=list(range(1, 31)), access_secret_key=WRONG)
+    assert done.outcomes == ["failed"] * 30
+    assert library.control.counters()["logins"] == 1
+
+
+@pytest.mark.parametrize("change", [{"active": False}, {"expires_in": 0}, {"secret": "a new secret"}])
+def test_key_that_is_no_more(library: InProcess, change: dict[str, Any]) -> None:
+    library.control.put_key(library.simulator.access_key, **change)
+    assert_explained(library(action="run", etl_id=ETL), "authentication", "HTTP 401", "deactivated")
+
+
+def test_wrong_tenant(library: InProcess) -> None:
+    done = library(action="run", etl_id=ETL, tenant_id="4711")
+    assert_explained(done, "authentication", "404", "tenant_id '4711'")
+
+
+def test_tenant_is_sent(library: InProcess) -> None:
+    library.control.configure(tenant_required=True)
+    library.control.put_etl(ETL)
+    assert not library(action="run", etl_id=ETL, tenant_id=library.simulator.tenant_id).failed
+
+
+@pytest.mark.parametrize("action", ["run", "stop"])
+@pytest.mark.parametrize("style", ["json", "text", "empty", "html"])
+@pytest.mark.parametrize("code", [400, 404])
+def test_unknown_etl(library: InProcess, style: str, code: int, action: str) -> None:
+    library.control.configure(not_found_style=style, not_found_code=code)
+    library.control.put_etl(53)
+    done = library(action=action, etl_id=9999)
+    assert_explained(done, "etl_not_found", "There is no ETL 9999", f"HTTP {code}", "task groups")
+    assert done["error"]["http_status"] == code
+    assert done.etl["before"] is None
+    assert writes(library) == 0
+
+
+@pytest.mark.parametrize("style", ["json", "text", "empty", "html"])
+def test_etl_that_vanishes_before_the_request(library: InProcess, style: str) -> None:
+    library.control.configure(not_found_style=style)
+    library.control.put_etl(ETL, state="RUNNING", duration=None)
+    library.clock.at(20, lambda: library.control.delete_etl(ETL))
+    library.control.fault({"exchange": "status"}, {"kind": "status", "code": 503, "retry_after": 30}, times=1)
+    library.control.put_etl(53)
+    assert_explained(library(action="stop", etl_id=ETL), "etl_not_found", "There is no ETL 321")
+
+
+def test_400_for_another_reason_is_not_called_not_found(library: InProcess) -> None:
+    library.control.put_etl(ETL)
+    library.control.fault({"exchange": "run"}, {"kind": "status", "code": 400, "body": {"error": "Invalid property"}})
+    done = library(action="run", etl_id=ETL)
+    assert_explained(done, "unexpected_answer", "ETL 321", "HTTP 400", "Invalid property")
+    assert library.control.executions() == []
+
+
+@pytest.mark.parametrize("word", ["ERROR", "WARNING", "NO_STATUS", "error"])
+@pytest.mark.parametrize("action", ["run", "schedule", "stop", "kill"])
+def test_200_that_is_no_success(library: InProcess, action: str, word: str) -> None:
+    etl = {"state": "RUNNING", "duration": None} if action in ("stop", "kill") else {"state": "ENDED"}
+    library.control.put_etl(ETL, answers={action: word}, answer_work=False, **etl)
+    done = library(action=action, etl_id=ETL)
+    assert_explained(done, "request_refused", f"The {action} request for ETL 321", word.upper(), "Its state now")
+    assert (done.outcome, done.changed) == ("failed", False)
+    assert done.etl["request_status"] == word.upper()
+    assert done["error"]["http_status"] == 200
+    assert writes(library) == 1, "it is not sent again"
+
+
+def test_a_word_that_may_mean_that_it_was_done(library: InProcess) -> None:
+    library.control.put_etl(ETL, answers={"run": "WARNING"}, answer_work=True, state="ENDED")
+    done = library(action="run", etl_id=ETL)
+    assert_explained(done, "request_refused", "It may have been carried out all the same")
+    assert library.control.counters()["launches_by_etl"] == {ETL: 1}
+
+
+@pytest.mark.parametrize(("code", "words"), [(200, "unexpected shape"), (202, "unexpected shape")])
+def test_200_without_a_word(library: InProcess, code: int, words: str) -> None:
+    """Nothing is done, nothing is said: it is reconciled, and nothing is claimed."""
+    library.control.put_etl(ETL, state="ENDED")
+    library.control.fault({"exchange": "run"}, {"kind": "status", "code": code, "body": {"status": "queued"}})
+    done = library(action="run", etl_id=ETL)
+    assert_explained(done, "unconfirmed", "It is not known whether the run request for ETL 321", words)
+    assert (done.outcome, writes(library)) == ("unconfirmed", 1)
+
+
+def test_engine_that_never_starts(library: InProcess) -> None:
+    library.control.put_etl(ETL, engine="inactive", state="ENDED", exit_code="OK")
+    done = library(action="run", etl_id=ETL, start_timeout=120)
+    assert_explained(done, "not_started", "ETL 321", "accepted", "request 21359", "engine is inactive", "maintenance")
+    assert (done.outcome, done.changed) == ("not_started", True)
+    assert 120 <= done.seconds < 125
+    assert writes(library) == 1
+
+
+def test_engine_that_refuses(library: InProcess) -> None:
+    library.control.put_etl(ETL, engine="refuses")
+    assert_explained(library(action="run", etl_id=ETL), "request_refused", "ERROR")
+
+
+@pytest.mark.parametrize(
+    ("action", "etl", "words"),
+    [
+        ("run", {"duration": None}, ("had not ended", "It goes on", "RUNNING")),
+        ("run", {"state": "RUNNING", "duration": None}, ("had not ended", "It goes on")),
+        ("stop", {"state": "RUNNING", "duration": None, "stop_effect": "ignored"}, ("had not stopped", "kill")),
+        ("kill", {"state": "RUNNING", "duration": None, "kill_effect": "ignored"}, ("had not stopped",)),
+        ("stop", {"kind": "service", "state": "SERVICE_ON", "stop_effect": "ignored"}, ("had not stopped",)),
+    ],
+)
+def test_too_long(library: InProcess, action: str, etl: dict[str, Any], words: tuple[str, ...]) -> None:
+    library.control.put_etl(ETL, **etl)
+    done = library(action=action, etl_id=ETL, wait_timeout=100)
+    assert_explained(done, "timed_out", "ETL 321", "100 s", *words)
+    assert done.outcome == "timed_out"
+    assert 100 <= done.seconds < 101, "the last sleep is trimmed to the deadline"
+
+
+def test_schedule_that_does_not_arm(library: InProcess) -> None:
+    library.control.put_etl(ETL, engine="inactive")
+    done = library(action="schedule", etl_id=ETL, start_timeout=60)
+    assert_explained(done, "timed_out", "ETL 321", "not seen to be scheduled")
+
+
+def test_aborted_by_somebody(library: InProcess) -> None:
+    library.control.put_etl(ETL, duration=None)
+    library.clock.at(30, lambda: library.control.finish(ETL, exit=None, state="ABORTED"))
+    done = library(action="run", etl_id=ETL)
+    assert_explained(done, "aborted", "ETL 321 was aborted", "Somebody")
+    assert (done.outcome, done.changed) == ("aborted", True)
+
+
+@pytest.mark.parametrize("permissions", [[], ["read"]])
+def test_key_without_permission(library: InProcess, permissions: list[str]) -> None:
+    library.control.put_etl(ETL)
+    library.control.put_key(library.simulator.access_key, permissions=permissions)
+    right = "etls_read" if not permissions else "custom_etl.edit"
+    done = library(action="run", etl_id=ETL)
+    assert_explained(done, "permission", "ETL 321", "403", right)
+    assert (done.outcome, done.changed) == ("failed", False)
+
+
+def test_given_token_that_is_over(library: InProcess) -> None:
+    keys = {"access_key": None, "access_secret_key": None}
+    done = library(action="run", etl_id=ETL, token="eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl", **keys)
+    assert_explained(done, "authentication", "option token has expired", "15 minutes")
+
+
+BAD_OPTIONS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({"etl_id": 0}, ("etl_id is 0", "at least 1")),
+    ({"etl_id": -5}, ("etl_id is -5",)),
+    ({"etl_id": []}, ("etl_id", "empty")),
+    ({"etl_id": None, "etl_name": []}, ("etl_name", "empty")),
+    ({"etl_id": None, "etl_name": ["ok", " "]}, ("etl_name", "empty name")),
+    ({"wait_timeout": 0}, ("wait_timeout is 0", "above 0")),
+    ({"wait_timeout": -1}, ("wait_timeout is -1",)),
+    ({"start_timeout": 0}, ("start_timeout is 0", "above 0")),
+    ({"poll_interval": 0}, ("poll_interval is 0", "at least 1")),
+    ({"max_age": 0}, ("max_age is 0",)),
+    ({"action": "stop", "kill_after": 0}, ("kill_after is 0",)),
+    ({"max_parallel": 0}, ("max_parallel is 0", "at least 1 and at most 100")),
+    ({"max_parallel": 101}, ("max_parallel is 101",)),
+    ({"request_timeout": 0}, ("request_timeout is 0", "above 0")),
+    ({"request_timeout": "nan"}, ("request_timeout",)),
+    ({"retries": -1}, ("retries is -1",)),
+    ({"url": None}, ("The option url is missing", "HELIX_URL")),
+    ({"url": "https://user:secret@acme.example"}, ("url must not hold a user name",)),
+    ({"url": "ftp://acme.example"}, ("only https://",)),
+    ({"allow_http": False}, ("http://", "allow_http")),
+    ({"access_key": None}, ("The option access_key is missing", "HELIX_ACCESS_KEY")),
+    ({"access_secret_key": None}, ("The option access_secret_key is missing", "HELIX_ACCESS_SECRET_KEY")),
+    ({"access_key": None, "access_secret_key": None}, ("nothing to log in with", "HELIX_TOKEN")),
+    ({"ca_path": "/no/such/file.pem", "validate_certs": True}, ("/no/such/file.pem", "ca_path")),
+    ({"run_execution_properties": {"a": {"b": 1}}}, ("property a", "nested")),
+    ({"run_execution_properties": {"a": [1]}}, ("property a", "list")),
+    ({"run_execution_properties": {"a": None}}, ("property a", "null")),
+    ({"run_execution_properties": {"": "x"}}, ("without a name",)),
+    ({"secret_run_execution_properties": {"a": {"b": 1}}}, ("property a",)),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), BAD_OPTIONS, ids=[str(options) for options, _ in BAD_OPTIONS])
+def test_bad_options_are_refused_before_any_request(
+    library: InProcess, options: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    library.control.put_etl(ETL)
+    done = library(**{"action": "run", "etl_id": ETL, **options})
+    assert_explained(done, "invalid_option", *words)
+    assert done["etls"] == []
+    assert library.control.requests() == [], "something was sent"
+
+
+BY_ANSIBLE: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({"action": None}, ("missing required arguments: action",)),
+    ({"action": "restart"}, ("value of action must be one of", "restart")),
+    ({"etl_id": None}, ("one of the following is required: etl_id, etl_name",)),
+    ({"etl_name": "x"}, ("mutually exclusive", "etl_id")),
+    ({"etl_id": "abc"}, ("etl_id", "int")),
+    ({"wait_timeout": "soon"}, ("wait_timeout", "int")),
+    ({"if_running": "maybe"}, ("if_running",)),
+    ({"colour": "blue"}, ("Unsupported parameters", "colour")),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), BY_ANSIBLE, ids=[str(options) for options, _ in BY_ANSIBLE])
+def test_bad_arguments_are_refused_by_ansible(
+    library: InProcess, options: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    done = library(**{"action": "run", "etl_id": ETL, **options})
+    assert done.failed
+    for word in words:
+        assert word in done["msg"], done["msg"]
+    assert library.control.requests() == []
+
+
+def test_the_same_as_a_process(module: Callable[..., ModuleRun], simulator: Any) -> None:
+    """The in-process tests show what a user gets: a real process over HTTPS says the same."""
+    simulator.control.put_etl(ETL, engine="inactive", state="ENDED")
+    done = module("etl_action", action="run", etl_id=ETL, start_timeout=1)
+    assert done["etl"]["outcome"] == "not_started"
+    assert "remote ETL engine is inactive" in done["msg"]
+    done = module("etl_action", action="run", etl_id=9999)
+    assert "There is no ETL 9999" in done["msg"]
+    done = module("etl_action", action="run", etl_id=ETL, env={"HELIX_ACCESS_SECRET_KEY": WRONG})
+    assert done["error"]["kind"] == "authentication"
+    assert WRONG not in done.stdout + done.stderr
+    done = module("etl_action", action="run", etl_id=ETL, env={"HELIX_ACCESS_SECRET_KEY": ""})
+    assert "access_secret_key is missing" in done["msg"], "an empty variable counts as unset"
+    simulator.control.put_etl(ETL, exit="ERROR", duration=0.5)
+    done = module("etl_action", action="run", etl_id=ETL)
+    assert done["msg"].startswith("ETL 321 ended with exit ERROR. See the ETL's log")
