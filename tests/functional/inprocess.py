@@ -109,6 +109,7 @@ class Done:
     rc: int
     result: dict[str, Any]
     seconds: float
+    warnings: list[str]
 
     def __getitem__(self, key: str) -> Any:
         return self.result[key]
@@ -120,10 +121,6 @@ class Done:
     @property
     def changed(self) -> bool:
         return bool(self.result.get("changed"))
-
-    @property
-    def warnings(self) -> list[str]:
-        return [w["msg"] if isinstance(w, dict) else w for w in self.result.get("warnings", ())]
 
     @property
     def etl(self) -> dict[str, Any]:
@@ -160,19 +157,22 @@ class InProcess:
     def __call__(self, name: str = "etl_action", *, check: bool = False, diff: bool = False, **options: Any) -> Done:
         arguments = {**self.connection, **options, "_ansible_check_mode": check, "_ansible_diff": diff}
         began = self.clock.now()
-        rc, text = self._main(name, {key: value for key, value in arguments.items() if value is not None})
+        warnings: list[str] = []
+        rc, text = self._main(name, {key: value for key, value in arguments.items() if value is not None}, warnings)
         result = json.loads(text)
         assert "Traceback" not in text, text
         assert result.get("error", {}).get("kind") != "internal_error", result["msg"]
         assert (rc != 0) == bool(result.get("failed"))
-        return Done(rc, result, self.clock.now() - began)
+        return Done(rc, result, self.clock.now() - began, warnings)
 
-    def _main(self, name: str, arguments: Mapping[str, Any]) -> tuple[int, str]:
+    def _main(self, name: str, arguments: Mapping[str, Any], warnings: list[str]) -> tuple[int, str]:
         module = MODULES[name]
         printed = io.StringIO()
         patches: list[Any] = [
             mock.patch.object(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()),
             mock.patch.object(module, "Clock", return_value=self.clock),
+            # In this process it would print them, as on a controller.
+            mock.patch.object(basic.AnsibleModule, "warn", lambda _module, text: warnings.append(text)),
             mock.patch.dict(os.environ, self.environment, clear=True),
         ]
         if hasattr(basic, "_ANSIBLE_PROFILE"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import zlib
+from pathlib import Path
 
 from common import COLLECTION, ROOT, run, say
 from environments import Environment
@@ -42,9 +43,14 @@ def docs(environment: Environment) -> None:
         env=environment.variables(),
         quiet=True,
     )
-    # Our own first page: the one that antsibull-docs wrote has no captions for the side bar.
+    for page in pages.rglob("*.rst"):
+        # The theme has a table of contents at the side.
+        text = re.sub(r"^\.\. contents::.*\n(?: +:.*\n)*", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        page.write_text(text, encoding="utf-8")
+    # Our own first page: the one that antsibull-docs wrote has neither captions nor short names for the side bar.
     index = (DOCS / "sphinx" / "index.rst").read_text(encoding="utf-8")
-    (pages / "index.rst").write_text(index.replace(".. guides\n", guides()), encoding="utf-8")
+    index = index.replace(".. guides\n", guides()).replace(".. reference\n", reference(pages))
+    (pages / "index.rst").write_text(index, encoding="utf-8")
     shutil.copytree(DOCS / "images", BUILD / "images")
     (BUILD / "ansible.inv").write_bytes(inventory())
 
@@ -65,6 +71,20 @@ def guides() -> str:
         elif guide:
             text.append(f"   docsite/{guide[1]}")
     return "\n".join(text) + "\n"
+
+
+def reference(pages: Path) -> str:
+    """Modules, lookup and roles: short names for the side bar, and what they do for the page itself."""
+    toctree = [".. toctree::", "   :caption: Reference", "   :hidden:", ""]
+    listed = []
+    for kind in ("module", "lookup", "role"):
+        for page in sorted(pages.glob(f"*_{kind}.rst")):
+            name = page.stem.removesuffix(f"_{kind}")
+            found = re.search(rf"^{re.escape(COLLECTION)}\.{name} {kind} -- (.+)$", page.read_text("utf-8"), re.MULTILINE)
+            toctree.append(f"   {kind} {name} <{page.stem}>")
+            listed.append(f"* {kind} :doc:`{name} <{page.stem}>`: {found[1] if found else ''}")
+    toctree += ["   Environment variables <environment_variables>", "   Release notes <changelog>", ""]
+    return "\n".join([*toctree, *listed]) + "\n"
 
 
 def inventory() -> bytes:

@@ -1,0 +1,147 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Three hours of waiting in simulated time: tokens of a minute, gateways that restart, keys that change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.functional.inprocess import InProcess
+
+pytest_plugins = ("tests.functional.inprocess",)
+
+ETL = 321
+HOURS = 3 * 3600
+OPTIONS: dict[str, Any] = {"action": "run", "etl_id": ETL, "wait_timeout": 5 * 3600, "poll_interval": 30}
+
+
+@pytest.fixture
+def three_hours(library: InProcess) -> InProcess:
+    library.control.configure(token_life=60)
+    library.control.put_etl(ETL, state="ENDED", start_lag=120, duration=HOURS, run_when_running="parallel")
+    return library
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"refresh_mode": "works"},
+        {"refresh_mode": "rotates"},
+        {"refresh_mode": "absent"},
+        {"refresh_mode": "works", "jwt_opaque": True},
+        {"refresh_mode": "refused", "jwt_exp": False, "date_header": False},
+        {"refresh_mode": "works", "clock_skew": 7200, "refresh_life": 600},
+    ],
+    ids=str,
+)
+def test_three_hours(three_hours: InProcess, config: dict[str, Any]) -> None:
+    """It outlives its token some two hundred times, and two restarts of the gateway."""
+    library = three_hours
+    library.control.configure(**config)
+    library.clock.at(3000, lambda: library.control.outage(180, "reset"))
+    library.clock.at(8000, lambda: library.control.outage(240, "502"))
+    done = library("etl_action", **OPTIONS)
+    assert (done.outcome, done.failed, done.changed) == ("succeeded", False, True), done["msg"]
+    assert HOURS < done.seconds < HOURS + 200
+    counters = library.control.counters()
+    assert counters["launches_by_etl"] == {ETL: 1}
+    assert counters["by_action"]["run"] == 1
+    assert done.etl["token_renewals"] > 100
+    assert done.etl["lost_polls"] > 4
+    if config["refresh_mode"] in ("works", "rotates") and "refresh_life" not in config:
+        assert counters["logins"] < 10, "the refresh token is used"
+    # A token that tells its end is renewed before it; one that does not costs one 401.
+    told = config.get("jwt_exp", True) and not config.get("jwt_opaque")
+    assert counters["unauthorized"] <= (10 if told else 3 * done.etl["token_renewals"])
+
+
+@pytest.mark.parametrize("refresh_mode", ["works", "absent"])
+@pytest.mark.parametrize("change", [{"secret": "anotherSecret"}, {"active": False}, {"expires_in": 0}])
+def test_changed_key_is_reported_at_once(
+    three_hours: InProcess, change: dict[str, Any], refresh_mode: str
+) -> None:
+    """In the middle of the wait the key is taken away: the task says so, and names what goes on without it."""
+    library = three_hours
+    library.control.configure(refresh_mode=refresh_mode)
+    key = library.simulator.access_key
+    library.clock.at(1800, lambda: library.control.outage(60))
+    library.clock.at(5000, lambda: library.control.put_key(key, **change, revoke=True))
+    done = library("etl_action", **OPTIONS)
+    assert (done.outcome, done.failed, done.changed) == ("unconfirmed", True, True)
+    assert 5000 <= done.seconds < 5000 + 60, "it is not waited for hours with a key that is refused"
+    (execution,) = library.control.executions(ETL)
+    assert done["error"]["kind"] == "authentication"
+    for words in (f"ETL 321 got the run request (request {execution['id']})", "accepted", "RUNNING", "rotated"):
+        assert words in done["msg"], done["msg"]
+    assert "run this task again: it attaches" in done["msg"]
+    # With the new key it attaches to the run that went on.
+    library.control.put_key(key, secret=library.simulator.access_secret_key, active=True, expires_in=None)
+    again = library("etl_action", **OPTIONS)
+    assert (again.outcome, again.changed) == ("succeeded", False)
+    assert library.control.counters()["launches_by_etl"] == {ETL: 1}
+
+
+def test_keys_that_change_with_grace_are_no_trouble(three_hours: InProcess) -> None:
+    """The refresh token goes on to work, so nobody notices before the next task."""
+    library = three_hours
+    key = library.simulator.access_key
+    library.clock.at(5000, lambda: library.control.put_key(key, secret="anotherSecret", grace=86400))
+    assert library("etl_action", **OPTIONS).outcome == "succeeded"
+
+
+def test_given_token_without_keys_ends_with_it(three_hours: InProcess) -> None:
+    library = three_hours
+    token = _token(library)
+    done = library("etl_action", **OPTIONS, token=token, access_key=None, access_secret_key=None)
+    assert (done.outcome, done.failed) == ("unconfirmed", True)
+    assert "option token has expired" in done["msg"]
+    assert "request 21359" in done["msg"]
+    assert 55 <= done.seconds < 100
+    assert token not in str(done.result)
+
+
+def test_given_token_with_keys_goes_on(three_hours: InProcess) -> None:
+    library = three_hours
+    done = library("etl_action", **OPTIONS, token=_token(library))
+    assert done.outcome == "succeeded"
+
+
+def test_portal_that_hangs_does_not_overrun_the_deadline(library: InProcess) -> None:
+    """A renewal within a wait is one try, not a chain of tries with a pause of a minute each."""
+    library.control.configure(token_life=60, refresh_mode="absent")
+    library.control.put_etl(ETL, duration=None)
+    busy = {"kind": "status", "code": 429, "retry_after": 60}
+    library.control.fault({"exchange": "login"}, busy, skip=1, times=-1)
+    done = library("etl_action", action="run", etl_id=ETL, wait_timeout=200)
+    assert done.outcome == "unconfirmed"
+    assert 200 <= done.seconds < 202
+
+
+def test_a_day_with_a_stop_at_its_end(library: InProcess) -> None:
+    library.control.put_etl(ETL, duration=None, stop_lag=60)
+    done = library("etl_action", **{**OPTIONS, "wait_timeout": 86_400, "poll_interval": 300}, on_timeout="stop")
+    assert done.outcome == "timed_out"
+    assert "It was stopped then" in done["msg"]
+    assert library.control.status(ETL)["executing"] == 0
+    assert done.etl["polls"] < 600, "a long wait is gentle"
+
+
+def _token(library: InProcess) -> str:
+    import json
+    import urllib.request
+
+    keys = {"access_key": library.simulator.access_key, "access_secret_key": library.simulator.access_secret_key}
+    request = urllib.request.Request(  # noqa: S310
+        f"{library.simulator.url}/ims/api/v1/access_keys/login",
+        json.dumps(keys).encode(),
+        {"Content-Type": "application/json", "Accept": "application/json"},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=30) as answer:
+        token: str = json.load(answer)["json_web_token"]
+    return token

@@ -1,0 +1,386 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a real Ansible shows, logs and leaves behind while unusual secrets are in every option and every answer.
+
+On the oldest and on the newest core that is supported: up to 2.21 core takes registered secrets out of results, from
+2.22 on it masks what it prints, and a result keeps what it holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from tests.functional.network.daemons import free_port
+from tests.functional.network.parrot import Parrot
+from tests.functional.network.secrets import (
+    ACCESS_KEY,
+    ACCESS_SECRET_KEY,
+    GIVEN_TOKEN,
+    JWT,
+    PRINCIPAL_ID,
+    PROPERTIES,
+    PROPERTY,
+    REFRESH_TOKEN,
+    SECRETS,
+    found_in,
+)
+from tests.functional.support import INVENTORY, ROOT, TaskResult, base_environment
+
+OWN = Path(sys.prefix).resolve() == (ROOT / ".venv").resolve()
+CORES = ["2.16", "2.22"] if OWN else ["this one"]
+# Core's own masks, and ours.
+MASKS = ("********", "$REDACTED$", "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER")
+
+_MAKE = """
+import testing, environments
+core = next(core for core in testing.CORES if core.series == {series!r})
+python = testing._python_for(core)
+assert python, f"this machine has none of Python {{', '.join(core.pythons)}}"
+print(environments.core_environment(core.version, str(python)).path)
+"""
+# Core calls syslog directly; Python runs this file at the start of every process.
+_SITECUSTOMIZE = """
+import os, syslog
+def _record(*words):
+    with open(os.environ["RECORD_OF_SYSLOG"], "a", encoding="utf-8") as handle:
+        handle.write(repr(words[-1]) + "\\n" + str(words[-1]) + "\\n")
+syslog.syslog = _record
+"""
+
+
+def unsafe(value: Any) -> str:
+    """YAML for a value that Ansible must not take for a template."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)}: {unsafe(item)}" for name, item in value.items()) + "}"
+    return f"!unsafe {json.dumps(value, ensure_ascii=False)}" if isinstance(value, str) else json.dumps(value)
+
+
+@dataclass
+class Case:
+    """One task, and words that its message must hold for a person to understand it."""
+
+    name: str
+    options: dict[str, Any]
+    words: str
+    module: str = "etl_action"
+    keywords: dict[str, Any] = field(default_factory=dict)
+    failed: bool = True
+
+    def task(self) -> str:
+        lines = [f"- name: {self.name}", "  ignore_errors: true"]
+        lines += [f"  {name}: {json.dumps(value)}" for name, value in self.keywords.items()]
+        lines.append(f"  capacityops.bmc_helix.{self.module}:")
+        lines += [f"    {name}: {unsafe(value)}" for name, value in self.options.items()]
+        return "\n".join(lines)
+
+
+def cases(parrot: Parrot) -> list[Case]:
+    dead = free_port()
+
+    def run(mode: str, **more: Any) -> dict[str, Any]:
+        times = {"wait_timeout": 2, "start_timeout": 2, "poll_interval": 1}
+        properties = {"secret_run_execution_properties": PROPERTIES, "run_execution_properties": {"plain": "shown"}}
+        return {"url": parrot.url(mode), "action": "run", "etl_id": 321, **times, **properties, **more}
+
+    keys = {"access_key": ACCESS_KEY, "access_secret_key": ACCESS_SECRET_KEY}
+    asynchronous = {"async": 30, "poll": 1}
+    nobody = {**keys, "url": f"https://127.0.0.1:{dead}"}
+    return [
+        Case("success, keys from the environment", run("fine"), "ran and ended with exit OK", failed=False),
+        Case("success, keys as options", run("well", **keys), "ran and ended with exit OK", failed=False),
+        Case("check mode", run("fresh", **keys), "", keywords={"check_mode": True}, failed=False),
+        Case("asynchronous", run("calm", **keys), "exit OK", keywords=asynchronous, failed=False),
+        Case("asynchronous failure", run("login-401-json"), "(HTTP 401)", keywords=asynchronous),
+        Case("login refused", run("login-401-nested", **keys), "The login at http://127.0.0.1"),
+        Case("login broken", {"url": parrot.url("login-500-page")}, "failed with HTTP 500", "etl_info"),
+        Case("login of another shape", {"url": parrot.url("login-200-json")}, "1 ETL", "etl_info", failed=False),
+        Case("list broken", {"url": parrot.url("list-500-java")}, "The list of ETLs failed with HTTP 500", "etl_info"),
+        Case("list that tells", {"url": parrot.url("list-200-json")}, "1 ETL", "etl_info", failed=False),
+        Case("status forbidden", run("status-403-text"), "was forbidden (HTTP 403)"),
+        Case("status that tells", run("status-200-json"), "which this collection does not know"),
+        Case("run refused", run("run-400-quoted"), "HTTP 400"),
+        Case("run that tells", run("run-200-json"), "request_status"),
+        Case("run with a given token", run("run-401-json", token=GIVEN_TOKEN), "HTTP 401"),
+        Case(
+            "proxy that is not there",
+            {**nobody, "proxy": f"http://u:{SECRETS['given_token']}@127.0.0.1:{dead}"},
+            "proxy",
+            "etl_info",
+        ),
+        Case("no server", {**nobody, "retries": 0}, "refused the connection", "etl_info"),
+        Case("no TLS", {**keys, "url": parrot.url().replace("http:", "https:")}, "does not speak TLS", "etl_info"),
+        Case("user in the address", {"url": "https://u:Zz06MARKgiventoken@x"}, "must not hold a user name", "etl_info"),
+        Case("secret of the wrong type", run("fine", secret_run_execution_properties=PROPERTY), "dict"),
+        Case("nested secret", run("fine", secret_run_execution_properties={"x": {"y": PROPERTY}}), "The property x"),
+    ]
+
+
+LOOKUPS = """
+- name: lookup
+  ansible.builtin.assert:
+    that: lookup('capacityops.bmc_helix.jwt_token') | length > 20
+    quiet: true
+- name: lookup that fails
+  ignore_errors: true
+  ansible.builtin.assert:
+    that: lookup('capacityops.bmc_helix.jwt_token', url=refusing) | length > 20
+"""
+
+
+class Watch:
+    """Looks at the arguments of all processes, and at files that come and go, while something runs."""
+
+    def __init__(self, *folders: Path) -> None:
+        self.folders = folders
+        self.arguments: set[str] = set()
+        self.open_files: set[str] = set()
+        self.commands_seen = 0
+        self._seen: dict[Path, int] = {}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look_again_and_again)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look_again_and_again(self) -> None:
+        while not self._ended.wait(0.03):
+            self._look_at_processes()
+            for folder in self.folders:
+                self._look_at_files(folder)
+
+    def _look_at_processes(self) -> None:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                text = path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            except OSError:
+                continue
+            self.commands_seen += "AnsiballZ_etl_" in text
+            self.arguments.update(f"{name} in: {text[:300]}" for name in found_in(text))
+
+    def _look_at_files(self, folder: Path) -> None:
+        """Modules come with their options in a file; nobody else may be able to read it."""
+        for path in folder.rglob("*"):
+            try:
+                status = path.stat()
+                if not stat.S_ISREG(status.st_mode) or self._seen.get(path) == status.st_mtime_ns:
+                    continue
+                self._seen[path] = status.st_mtime_ns
+                closed = not status.st_mode & 0o077 or any(
+                    not parent.stat().st_mode & 0o077 for parent in path.parents if folder in (parent, *parent.parents)
+                )
+                if not closed:
+                    self.open_files.update(f"{name} in {path}" for name in found_in(_text(path)))
+            except OSError:
+                continue
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", "replace")
+
+
+@dataclass
+class Run:
+    """All that one run of the playbook left."""
+
+    core: str
+    stdout: str
+    stderr: str
+    log: str
+    syslog: str
+    results: dict[str, TaskResult]
+    raw_results: str
+    watch: Watch
+    home: Path
+    temporary: Path
+    requests: list[str]
+
+
+@pytest.fixture(scope="module")
+def parrot() -> Iterator[Parrot]:
+    known = {name: value for name, value in SECRETS.items() if name != "given_token"}
+    with Parrot(known, JWT, REFRESH_TOKEN, PRINCIPAL_ID) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=CORES)
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, parrot: Parrot) -> Run:
+    bin_folder, site_packages = _core(request.param)
+    folder = tmp_path_factory.mktemp("leaks")
+    for name in ("home", "temporary", "python"):
+        (folder / name).mkdir()
+    # As on most machines: whoever is on it may look into a home folder.
+    (folder / "home").chmod(0o755)
+    (folder / "temporary").chmod(0o755)
+    (folder / "python" / "sitecustomize.py").write_text(_SITECUSTOMIZE, encoding="utf-8")
+    tasks = "\n".join(case.task() for case in cases(parrot)) + LOOKUPS
+    playbook = folder / "play.yml"
+    refusing = json.dumps(parrot.url("login-401-java"))
+    playbook.write_text(
+        f"---\n- hosts: localhost\n  gather_facts: false\n  vars:\n    refusing: {refusing}\n  tasks:\n"
+        + "\n".join(f"    {line}" for line in tasks.splitlines()),
+        encoding="utf-8",
+    )
+    environment = {
+        **base_environment(folder / "home"),
+        "PATH": os.pathsep.join([str(bin_folder), os.environ.get("PATH", os.defpath)]),
+        "ANSIBLE_COLLECTIONS_PATH": str(site_packages),
+        "ANSIBLE_LOG_PATH": str(folder / "ansible.log"),
+        "ANSIBLE_RECORDER_FILE": str(folder / "record.jsonl"),
+        "PYTHONPATH": str(folder / "python"),
+        "RECORD_OF_SYSLOG": str(folder / "syslog.txt"),
+        "TMPDIR": str(folder / "temporary"),
+        "HELIX_URL": parrot.url(),
+        "HELIX_ALLOW_HTTP": "true",
+        "HELIX_ACCESS_KEY": ACCESS_KEY,
+        "HELIX_ACCESS_SECRET_KEY": ACCESS_SECRET_KEY,
+        "HELIX_RETRIES": "0",
+    }
+    before = len(parrot.requests)
+    with Watch(folder / "home", folder / "temporary") as watch:
+        done = subprocess.run(
+            [str(bin_folder / "ansible-playbook"), "-i", str(INVENTORY), str(playbook), "-vvvvv", "--diff"],
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=110,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    raw = _text(folder / "record.jsonl")
+    results = [TaskResult(**json.loads(line)) for line in raw.splitlines()]
+    return Run(
+        request.param,
+        done.stdout,
+        done.stderr,
+        _text(folder / "ansible.log"),
+        _text(folder / "syslog.txt"),
+        {result.task: result for result in results},
+        raw,
+        watch,
+        folder / "home",
+        folder / "temporary",
+        parrot.requests[before:],
+    )
+
+
+def _core(series: str) -> tuple[Path, Path]:
+    """Programs and packages of an environment around that core; made where it is not there yet."""
+    if series == "this one":
+        import sysconfig
+
+        return Path(sys.executable).parent, Path(sysconfig.get_path("purelib"))
+    made = subprocess.run(
+        [sys.executable, "-c", _MAKE.format(series=series)],
+        cwd=ROOT / "tests" / "tools",
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    if made.returncode:
+        pytest.skip(f"no ansible-core {series} here: {(made.stderr.strip().splitlines() or ['?'])[-1]}")
+    path = Path(made.stdout.strip().splitlines()[-1])
+    return path / "bin", next(path.glob("lib/python3.*/site-packages"))
+
+
+def test_output_and_logs(run: Run) -> None:
+    for name in ("stdout", "stderr", "log", "syslog"):
+        text = getattr(run, name)
+        assert found_in(text) == [], _around(text)
+    assert "Traceback" not in run.stdout + run.stderr
+    # What was searched is what it should be.
+    assert run.stdout.count("TASK [") > 20
+    assert "EXEC /bin/sh" in run.log
+    assert run.syslog.count("Invoked with") > 20
+    assert "etl_id=" in run.syslog or '"etl_id"' in run.syslog
+
+
+def test_results_without_the_help_of_core(run: Run) -> None:
+    """A registered result can be written to a file: on 2.22 nothing would be masked there."""
+    for result in run.results.values():
+        shown = {name: value for name, value in result.result.items() if name != "invocation"}
+        text = json.dumps(shown, ensure_ascii=False)
+        assert found_in(text) == [], f"{result.task}: {_around(text)}"
+    assert found_in(run.raw_results) == [] or run.core == "2.22"
+
+
+def test_failures_are_readable(run: Run, parrot: Parrot) -> None:
+    for case in cases(parrot):
+        result = run.results[case.name]
+        text = json.dumps(result.result, ensure_ascii=False)
+        assert case.words in text, f"{case.name}: {text}"
+        assert result.failed == case.failed, f"{case.name}: {text}"
+        assert "output has been hidden" not in text
+    assert "the login" in json.dumps(run.results["lookup that fails"].result).lower()
+    assert any(mask in run.results["login refused"]["error"]["server_message"] for mask in MASKS)
+
+
+def test_process_arguments(run: Run) -> None:
+    assert run.watch.commands_seen > 20, "the processes of the modules were not seen"
+    assert run.watch.arguments == set()
+
+
+def test_files(run: Run) -> None:
+    """While it runs, and afterwards. Core 2.22 lets async_wrapper write what a module was given into its job file."""
+    core_s_own = run.home / ".ansible_async"
+    left = {
+        f"{name} in {path}"
+        for folder in (run.home, run.temporary)
+        for path in folder.rglob("*")
+        if path.is_file() and (core_s_own not in path.parents or not run.core.startswith("2.22"))
+        for name in found_in(_text(path))
+    }
+    assert left == set()
+    open_to_all = {text for text in run.watch.open_files if f"in {core_s_own}/" not in text or run.core != "2.22"}
+    assert open_to_all == set()
+    # What the server gave us is never among it, not even there.
+    for path in core_s_own.rglob("*"):
+        assert not {"json_web_token", "refresh_token", "principal_id"} & set(found_in(_text(path))), path
+
+
+def test_the_server_was_asked(run: Run) -> None:
+    """Every bad answer really came."""
+    asked = set(run.requests)
+    for mode in ("login-401-nested", "run-400-quoted", "status-200-json", "list-200-json", "run-401-json"):
+        assert f"{mode} {mode.split('-')[0]}" in asked
+
+
+def _around(text: str) -> Optional[str]:
+    """Where the first secret stands."""
+    at = text.find("MARK")
+    return text[max(0, at - 400) : at + 100] if at >= 0 else text[:300]
+
+
+def test_core_masks_what_we_learned(parrot: Parrot, play: Callable[..., Any]) -> None:
+    """From 2.22 on a token that a lookup returned is masked wherever it is printed, because we registered it."""
+    ansible = pytest.importorskip("ansible.release")
+    done = play(
+        "- ansible.builtin.debug:\n    msg: the token is {{ lookup('capacityops.bmc_helix.jwt_token') }}\n",
+        env={"HELIX_URL": parrot.url(), "HELIX_ALLOW_HTTP": "true", "HELIX_ACCESS_KEY": ACCESS_KEY}
+        | {"HELIX_ACCESS_SECRET_KEY": ACCESS_SECRET_KEY, "HELIX_CA_PATH": None},
+        allow_secrets=True,
+    )
+    newest = tuple(map(int, ansible.__version__.split(".")[:2])) >= (2, 22)
+    assert ("json_web_token" in found_in(done.output)) != newest
+    assert ("$REDACTED$" in done.output) == newest
