@@ -339,7 +339,7 @@ def test_check_mode_sends_nothing_and_tells_the_truth(world: World) -> None:
 @PROFILE
 @given(WORLDS, st.sampled_from((1.0, 10.0, 45.0)))
 def test_slices_give_the_same_as_one_piece(world: World, slice_seconds: float) -> None:
-    whole, model, task = play(world, latency=0.0)
+    whole, _model, task = play(world, latency=0.0)
     parts, sliced_model, sliced = play(world, slice_seconds, latency=0.0)
     check(world, parts, sliced_model, sliced)
     assert sliced.posts == task.posts
