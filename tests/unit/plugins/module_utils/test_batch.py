@@ -168,6 +168,33 @@ def test_an_error_for_all():
     assert clock.slept == []
 
 
+@pytest.mark.parametrize(("longer_by", "complete"), [(0.9, True), (60, False)])
+def test_a_break_waits_for_those_who_are_about_to_end(longer_by, complete):
+    clock = FakeClock()
+    model = Model(clock, {1: Behaviour(duration=10), 2: Behaviour(duration=10 + longer_by)})
+    progress = [Progress(1), Progress(2)]
+    batch = _batch.Batch(make_api(FakeTransport(model.handle, clock)), Policy("run"), progress, clock, 2)
+    assert batch.run(pause=lambda: progress[0].done) is complete
+    assert [p.done for p in progress] == [True, complete]
+    # What is left is done in the next part.
+    assert batch.run()
+    assert {p.outcome for p in progress} == {"succeeded"}
+
+
+def test_a_break_lets_nobody_begin_whose_turn_is_later():
+    clock = FakeClock()
+    model = Model(clock, {1: Behaviour(duration=10), 2: Behaviour(duration=10), 3: Behaviour(duration=10)})
+    progress = [Progress(number) for number in (1, 2, 3)]
+    batch = _batch.Batch(make_api(FakeTransport(model.handle, clock)), Policy("run"), progress, clock, 2)
+    breaks = 0
+    while not batch.run(pause=lambda: clock.elapsed > 3):
+        breaks += 1
+        assert clock.elapsed < 100
+    assert breaks
+    assert model.widest == 2
+    assert {p.outcome for p in progress} == {"succeeded"}
+
+
 def test_names_are_resolved_and_shown():
     model, task = make()
     result = task.act(etl_id=None, etl_name=["etl-12", "etl-11"])

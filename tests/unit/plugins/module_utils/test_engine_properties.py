@@ -328,10 +328,11 @@ def test_check_mode_sends_nothing_and_tells_the_truth(world: World) -> None:
     assert clock.elapsed <= SLACK
     if entry["failed"]:
         return
-    # A quiet world keeps what check mode promised.
-    quiet = World(etl=world.etl, options=world.options)
-    if world.reads or world.outage or (world.etl.initial == "RUNNING" and world.etl.left < 5) or world.etl.self_start:
+    # A quiet world keeps what check mode promised, unless it hangs on what the run under way will come to.
+    foreseeable = world.etl.initial != "RUNNING" or (world.etl.left > 5 and world.options.get("if_running") != "queue")
+    if world.reads or world.outage or world.etl.self_start or not foreseeable:
         return
+    quiet = World(etl=world.etl, options=world.options)
     real = play(quiet)[0]["etl"]
     assert real["changed"] == entry["changed"]
 

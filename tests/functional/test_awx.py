@@ -1,0 +1,397 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the role awx_resources makes, against AWX's rules (tests/awx/rules.py) and a fake of its API (tests/awx/fake_awx.py).
+
+The tests that play the role need the collection awx.awx (in the package `ansible`, up to version 13) in this environment.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.awx import rules
+from tests.awx.fake_awx import TOKEN, FakeAwxServer
+from tests.functional.support import ROOT, SITE_PACKAGES, ModuleRun, Played
+from tests.simulator.client import SimulatorProcess
+
+pytestmark = pytest.mark.timeout(300)
+HAS_AWX = (SITE_PACKAGES / "ansible_collections" / "awx" / "awx").exists()
+needs_awx = pytest.mark.skipif(not HAS_AWX, reason="the collection awx.awx is not in this environment")
+KEYS = {"url": "https://helix.example", "access_key": "AWXKEY8Zq2mP", "access_secret_key": "awx-secret-5Tg9Lw2"}
+VARIABLES: dict[str, Any] = {
+    "awx_resources_credential_inputs": KEYS,
+    "awx_resources_execution_environment_image": "registry.example/helix-ee:1",
+    "awx_resources_chain_steps": [{"etl_id": [1, 2]}, {"name": "last", "etl_name": "Import"}],
+    "awx_resources_maintenance": {"etl_maintenance_name_pattern": "*"},
+    "awx_resources_deploy_template": "My deployment",
+}
+DUMP = """
+- name: Read the role's variables
+  ansible.builtin.include_vars:
+    file: "{role}/{file}/main.yml"
+  loop: [defaults, vars]
+  loop_control:
+    loop_var: file
+- name: Show them
+  ansible.builtin.debug:
+    msg:
+      inputs: "{{{{ __awx_resources_inputs }}}}"
+      injectors: "{{{{ __awx_resources_injectors }}}}"
+      localhost: "{{{{ __awx_resources_localhost }}}}"
+      templates: "{{{{ __awx_resources_job_templates }}}}"
+      nodes: "{{{{ __awx_resources_nodes }}}}"
+"""
+
+
+# ---- the rules themselves
+
+
+GOOD_FIELD = {"id": "url", "label": "Address"}
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"id": "tower", "label": "x"},
+        {"id": "1st", "label": "x"},
+        {"id": "x"},
+        {"id": "x", "label": "x", "type": "integer"},
+        {"id": "x", "label": "x", "type": "boolean", "secret": True},
+        {"id": "x", "label": "x", "type": "boolean", "default": "true"},
+        {"id": "x", "label": "x", "choices": []},
+        {"id": "x", "label": "x", "choices": ["a", "a"]},
+        {"id": "x", "label": "x", "placeholder": "y"},
+        {"id": "x", "label": "x", "format": "email"},
+    ],
+)
+def test_rules_refuse_what_awx_refuses_in_a_field(field: dict[str, Any]) -> None:
+    assert rules.credential_type("cloud", {"fields": [GOOD_FIELD]}, {}) == []
+    assert rules.credential_type("cloud", {"fields": [field]}, {}) != []
+
+
+@pytest.mark.parametrize(
+    "injectors",
+    [
+        {"env": {"ANSIBLE_X": "{{ url }}"}},
+        {"env": {"PATH": "{{ url }}"}},
+        {"env": {"X": "é"}},
+        {"env": {"X": "{{ nothing }}"}},
+        {"env": {"X": "{% if nothing %}a{% endif %}"}},
+        {"env": {"X": "{{ url"}},
+        {"env": {"X": 1}},
+        {"file": {"template": "a", "template.b": "c"}},
+        {"file": {"template.ca": "{{ url }}"}, "env": {"X": "{{ tower.filename }}{{ tower.filename.other }}"}},
+        {"headers": {}},
+    ],
+)
+def test_rules_refuse_what_awx_refuses_in_injectors(injectors: dict[str, Any]) -> None:
+    assert rules.credential_type("cloud", {"fields": [GOOD_FIELD]}, injectors) != []
+
+
+def test_rules_refuse_other_things() -> None:
+    assert rules.credential_type("ssh", {"fields": [GOOD_FIELD]}, {}) != []
+    assert rules.credential_type("cloud", {"fields": [GOOD_FIELD], "dependencies": {}}, {}) != []
+    question = {"type": "integer", "question_name": "?", "variable": "v", "required": False}
+    survey = {"name": "", "description": ""}
+    assert rules.survey({**survey, "spec": [question]}) == []
+    for wrong in (
+        {"type": "number"},
+        {"default": "3600"},
+        {"min": "1"},
+        {"max": 5, "default": 6},
+        {"required": "no"},
+        {"type": "multiplechoice"},
+        {"type": "multiplechoice", "choices": ["a"], "default": "b"},
+    ):
+        assert rules.survey({**survey, "spec": [{**question, **wrong}]}) != [], wrong
+    assert rules.survey({**survey, "spec": [question, question]}) != []
+    assert rules.survey({"name": "", "spec": [question]}) != []
+    assert rules.node_prompts({"job_type": "check"}, {}) != []
+    assert rules.node_prompts({"job_type": "check"}, {"ask_job_type_on_launch": True}) == []
+
+
+# ---- what the role would make
+
+
+@pytest.fixture
+def objects(play: Callable[..., Played]) -> dict[str, Any]:
+    """The role's data as Ansible templates it."""
+    done = play(DUMP.format(role=ROOT / "roles" / "awx_resources"), extra=VARIABLES)
+    assert done.rc == 0, done.output
+    shown: dict[str, Any] = done.task("Show them")["msg"]
+    return shown
+
+
+def test_all_objects_are_acceptable(objects: dict[str, Any]) -> None:
+    assert rules.credential_type("cloud", objects["inputs"], objects["injectors"]) == []
+    assert [template["name"] for template in objects["templates"] if not template["wanted"]] == []
+    names = [template["name"] for template in objects["templates"]]
+    assert names[:4] == ["action", "chain", "report", "stop"]
+    for template in objects["templates"]:
+        assert (ROOT / "playbooks" / template["playbook"]).exists()
+        if "survey" in template:
+            assert rules.survey(template["survey"]) == [], template["name"]
+            for question in template["survey"]["spec"]:
+                # A launch by API has to send a required answer even if the question has a default.
+                assert not (question["required"] and question["type"] != "multiplechoice" and question.get("default"))
+
+
+def test_tls_and_files_are_safe_when_left_out(objects: dict[str, Any]) -> None:
+    fields = {field["id"]: field for field in objects["inputs"]["fields"]}
+    assert fields["validate_certs"].get("type", "string") == "string"
+    assert fields["validate_certs"]["choices"][0] == "true"
+    assert all(fields[name]["secret"] for name in ("access_key", "access_secret_key", "proxy", "client_cert"))
+    env = environment_of(objects, KEYS, {"ca": "/tmp/ca", "client": "/tmp/client"})
+    left_out = {name for name, value in env.items() if value == ""}
+    assert left_out == set(env) - {"HELIX_URL", "HELIX_ACCESS_KEY", "HELIX_ACCESS_SECRET_KEY"}
+    env = environment_of(objects, {**KEYS, "ca_cert": "PEM"}, {"ca": "/tmp/ca", "client": "/tmp/client"})
+    assert (env["HELIX_CA_PATH"], env["HELIX_CLIENT_CERT"]) == ("/tmp/ca", "")
+
+
+def environment_of(objects: Mapping[str, Any], inputs: Mapping[str, str], files: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a job gets from a credential with these fields."""
+    ids = [field["id"] for field in objects["inputs"]["fields"]]
+    return {
+        name: rules.rendered(template, inputs, ids, files) for name, template in objects["injectors"]["env"].items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("verify", "with_ca", "kind"), [("", False, "tls"), ("true", False, "tls"), ("", True, None), ("false", False, None)]
+)
+def test_a_credential_verifies_certificates_unless_told_not_to(
+    objects: dict[str, Any],
+    module: Callable[..., ModuleRun],
+    simulator: SimulatorProcess,
+    verify: str,
+    with_ca: bool,
+    kind: Any,
+) -> None:
+    inputs = {
+        "url": simulator.url,
+        "access_key": simulator.access_key,
+        "access_secret_key": simulator.access_secret_key,
+        **({"validate_certs": verify} if verify else {}),
+        **({"ca_cert": "PEM"} if with_ca else {}),
+    }
+    env = environment_of(objects, inputs, {"ca": str(simulator.ca_file), "client": "/nowhere"})
+    done = module("etl_info", env=env)
+    assert done.result.get("error", {}).get("kind") == kind, done.stdout
+
+
+def test_every_environment_variable_is_one_that_the_collection_reads(objects: dict[str, Any]) -> None:
+    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
+
+    assert set(objects["injectors"]["env"]) <= {option.env for option in CONNECTION.values()}
+
+
+def test_no_wait_is_longer_than_its_job(objects: dict[str, Any]) -> None:
+    waits = {
+        template["name"]: (int(template["timeout"]), question["max"])
+        for template in objects["templates"]
+        for question in template.get("survey", {"spec": []})["spec"]
+        if question["variable"].endswith("wait_timeout")
+    }
+    assert set(waits) == {"action", "chain"}
+    assert waits["action"][1] + 300 <= waits["action"][0]
+    assert waits["chain"][1] * len(VARIABLES["awx_resources_chain_steps"]) + 300 <= waits["chain"][0]
+
+
+def test_every_failure_in_the_workflow_ends_red(objects: dict[str, Any]) -> None:
+    nodes = {node["identifier"]: node for node in objects["nodes"]}
+    assert list(nodes) == ["enter", "deploy", "leave", "refresh", "restore"]
+    for name, node in nodes.items():
+        after = [
+            link["identifier"]
+            for kind in ("failure_nodes", "always_nodes")
+            for link in node.get("related", {}).get(kind, [])
+        ]
+        # A failed node without such a link makes the workflow red itself.
+        assert after in ([], ["restore"]), name
+    restore = nodes["restore"]["unified_job_template"]["name"].partition(": ")[2]
+    template = next(template for template in objects["templates"] if template["name"] == restore)
+    assert template["extra_vars"]["etl_maintenance_state"] == "left"
+    assert template["extra_vars"]["etl_maintenance_then_fail"]
+    assert "related" not in nodes["restore"]
+
+
+def test_the_last_job_of_the_failure_path_fails_on_purpose(
+    play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    simulator.control.put_etl(1, name="Service", kind="service", state="SERVICE_OFF")
+    etl = {"etl_id": 1, "etl_name": "Service", "was": "SERVICE_ON", "service": True}
+    etl |= dict.fromkeys(("scheduled", "interrupted", "schedule_unknown", "restored"), False)
+    done = play(
+        "- ansible.builtin.import_playbook: capacityops.bmc_helix.etl_maintenance\n",
+        extra={
+            "etl_maintenance_state": "left",
+            "etl_maintenance_record": {"format": 1, "state": "entered", "entered_at": "now", "etls": [etl]},
+            "etl_maintenance_record_file": str(tmp_path / "none.json"),
+            "etl_maintenance_then_fail": "The deployment failed.",
+        },
+    )
+    assert done.rc == 2
+    assert done.task()["msg"] == "The deployment failed."
+    assert simulator.control.status(1)["state"] == "SERVICE_ON"
+
+
+# ---- the role, played
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeAwxServer]:
+    with FakeAwxServer() as server:
+        yield server
+
+
+@pytest.fixture
+def set_up(play: Callable[..., Played], fake: FakeAwxServer) -> Callable[..., Played]:
+    """Play awx_setup against the fake."""
+
+    def run(*, check: bool = False, verbosity: int = 0, **variables: Any) -> Played:
+        return play(
+            "- ansible.builtin.import_playbook: capacityops.bmc_helix.awx_setup\n",
+            extra=variables,
+            check=check,
+            verbosity=verbosity,
+            env={"CONTROLLER_HOST": fake.url, "CONTROLLER_OAUTH_TOKEN": TOKEN},
+            timeout=250,
+            # The modules of awx.awx use what newer versions of ansible-core call deprecated.
+            allow_warnings=True,
+        )
+
+    return run
+
+
+@needs_awx
+def test_set_up_makes_everything_and_a_second_run_changes_nothing(
+    set_up: Callable[..., Played], fake: FakeAwxServer, tmp_path: Path
+) -> None:
+    awx = fake.awx
+    awx.create("job_templates", {"name": "My deployment", "organization": 1})
+    done = set_up(**VARIABLES)
+    assert done.rc == 0, done.output
+    assert "is not a valid collection reference" not in done.output
+
+    kind = awx.one("credential_types", name="BMC Helix Continuous Optimization")
+    assert kind["injectors"]["env"]["HELIX_URL"] == "{{ url }}", "AWX has to fill it in, not Ansible"
+    assert awx.secrets[awx.one("credentials", name="BMC Helix")["id"]] == KEYS
+    localhost = json.loads(awx.one("hosts", name="localhost")["variables"])
+    assert localhost == {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+    }
+    templates = {
+        template["name"]: template
+        for template in awx.objects["job_templates"].values()
+        if template["name"].startswith("Helix ETL")
+    }
+    assert len(templates) == 7
+    for template in templates.values():
+        assert template["ask_job_type_on_launch"] is True
+        assert template["allow_simultaneous"] is False
+        assert template["job_slice_count"] == 1
+        assert template["timeout"] > 0
+        assert len(awx.links["job_templates", template["id"], "credentials"]) == 1
+        assert template["execution_environment"] == awx.one("execution_environments", name="Helix ETL")["id"]
+    chain = json.loads(templates["Helix ETL: chain"]["extra_vars"])
+    assert chain["etl_chain_steps"] == VARIABLES["awx_resources_chain_steps"]
+    assert chain["etl_chain_defaults"]["max_age"].startswith("{{ etl_chain_answer_max_age")
+    nodes = {node["identifier"]: node["id"] for node in awx.objects["workflow_job_template_nodes"].values()}
+    links = {(start, how): others for (what, start, how), others in awx.links.items() if what.endswith("_nodes") and others}
+    assert links == {
+        (nodes["enter"], "success_nodes"): [nodes["deploy"]],
+        (nodes["enter"], "failure_nodes"): [nodes["restore"]],
+        (nodes["deploy"], "success_nodes"): [nodes["leave"]],
+        (nodes["deploy"], "failure_nodes"): [nodes["restore"]],
+        (nodes["leave"], "success_nodes"): [nodes["refresh"]],
+    }
+
+    before = json.dumps([awx.objects, awx.surveys, sorted(map(str, awx.links.items()))], sort_keys=True, default=str)
+    done = set_up(**VARIABLES)
+    assert done.rc == 0, done.output
+    assert "changed=0 " in done.stdout
+    after = json.dumps([awx.objects, awx.surveys, sorted(map(str, awx.links.items()))], sort_keys=True, default=str)
+    assert after == before
+
+    # A template that somebody changed by hand is put right, and a check run only says so.
+    templates["Helix ETL: stop"]["job_slice_count"] = 3
+    done = set_up(check=True, **VARIABLES)
+    assert done.rc == 0, done.output
+    assert templates["Helix ETL: stop"]["job_slice_count"] == 3
+    assert "changed=1 " in done.stdout
+    assert set_up(**VARIABLES).rc == 0
+    assert templates["Helix ETL: stop"]["job_slice_count"] == 1
+
+
+@needs_awx
+def test_a_new_organization_gets_a_galaxy_credential_and_an_old_one_is_left_alone(
+    set_up: Callable[..., Played], fake: FakeAwxServer
+) -> None:
+    awx = fake.awx
+    done = set_up(awx_resources_organization="New")
+    assert done.rc == 0, done.output
+    new = awx.one("organizations", name="New")["id"]
+    galaxy = awx.one("credentials", name="Ansible Galaxy")["id"]
+    assert awx.links["organizations", new, "galaxy_credentials"] == [galaxy]
+    assert ("organizations", 1, "galaxy_credentials") not in awx.links
+    # Little was given, so little was made; no credential is attached that does not exist.
+    assert [template["name"] for template in awx.objects["job_templates"].values()] == [
+        "Helix ETL: action",
+        "Helix ETL: report",
+        "Helix ETL: stop",
+    ]
+    assert awx.objects["workflow_job_templates"] == {}
+    assert not any(others for (kind, _id, _how), others in awx.links.items() if kind == "job_templates")
+
+
+@needs_awx
+def test_the_keys_are_not_shown(
+    play: Callable[..., Played], fake: FakeAwxServer, tmp_path: Path
+) -> None:
+    variables = tmp_path / "keys.yml"
+    variables.write_text(yaml.safe_dump({"awx_resources_credential_inputs": KEYS}))
+    for secure in (True, False):
+        done = play(
+            "- ansible.builtin.import_playbook: capacityops.bmc_helix.awx_setup\n",
+            arguments=("--extra-vars", f"@{variables}"),
+            extra={"awx_resources_secure_logging": secure, "awx_resources_update_secrets": True},
+            verbosity=4,
+            env={"CONTROLLER_HOST": fake.url, "CONTROLLER_OAUTH_TOKEN": TOKEN},
+            timeout=250,
+            allow_warnings=True,
+        )
+        assert done.rc == 0, done.output
+        for secret in (KEYS["access_key"], KEYS["access_secret_key"], TOKEN):
+            assert secret not in done.output
+
+
+def test_a_missing_collection_is_named(set_up: Callable[..., Played]) -> None:
+    done = set_up(awx_resources_collection="ansible.controller")
+    assert done.rc == 2
+    assert "The collection ansible.controller is not installed." in done.task()["msg"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"awx_resources_wait_timeout": 7200}, "must be larger than awx_resources_wait_timeout"),
+        ({"awx_resources_deploy_template": "Mine"}, "needs awx_resources_maintenance"),
+        ({"awx_resources_maintenance": {"etl_maintenance_set_stats": False}}, "has to stay true"),
+    ],
+)
+def test_what_cannot_work_is_refused_first(
+    set_up: Callable[..., Played], fake: FakeAwxServer, variables: dict[str, Any], message: str
+) -> None:
+    done = set_up(**variables)
+    assert done.rc == 2
+    assert message in done.task()["msg"]
+    assert fake.awx.writes == []

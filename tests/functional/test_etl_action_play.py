@@ -1,0 +1,213 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The modules in real plays: every action in every state, loops, async, delegation, defaults of the group, rescue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.functional.support import Played
+from tests.functional.test_etl_action_states import EXPECTED, STATES
+from tests.simulator.client import SimulatorProcess
+
+ACTION = "capacityops.bmc_helix.etl_action"
+IDS = {state: 101 + number for number, state in enumerate(STATES)}
+
+
+@pytest.fixture
+def fast(simulator: SimulatorProcess) -> SimulatorProcess:
+    simulator.control.speed(20)
+    return simulator
+
+
+def outcomes(played: Played, name: str) -> list[tuple[str, bool]]:
+    return [(item["etl"]["outcome"], item["changed"]) for item in played.task(name)["results"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["run", "schedule", "stop", "kill"])
+def test_every_state(play: Callable[..., Played], fast: SimulatorProcess, action: str) -> None:
+    """In check mode first, then twice for real."""
+    for state, fields in STATES.items():
+        fast.control.put_etl(IDS[state], **{**fields, "duration": 40})
+    options = {"action": action, "etl_id": "{{ item }}", "wait_timeout": 4}
+    tasks = [
+        {"name": name, ACTION: options, "loop": list(IDS.values()), "ignore_errors": True, "check_mode": check}
+        for name, check in (("Check", True), ("First", False), ("Second", False))
+    ]
+    # What runs is not to end by itself between the check and the first run.
+    fast.control.patch_etl(IDS["RUNNING"], duration=None)
+    fast.control.start(IDS["RUNNING"], duration=60) if False else None
+    played = play(tasks, allow_warnings=True)
+    expected = [EXPECTED[action, state] for state in STATES]
+    sends = [not first.startswith("-") for first, _second in expected]
+    assert outcomes(played, "Check") == [(f"would_{action}" if s else "nothing_to_do", s) for s in sends]
+    assert outcomes(played, "First") == [(first.lstrip("-"), s) for (first, _), s in zip(expected, sends)]
+    assert outcomes(played, "Second") == [(second.lstrip("-"), second[0] != "-") for _, second in expected]
+    unknown = [warning for warning in played.warnings if "HIBERNATING" in warning]
+    assert played.warnings == unknown
+    writes = fast.control.counters()["writes"]
+    assert writes == sum(sends) + sum(second[0] != "-" for _, second in expected)
+
+
+def test_group_defaults_loop_rescue_and_delegation(play: Callable[..., Played], fast: SimulatorProcess) -> None:
+    """A play as users write it: the connection once, no environment."""
+    fast.control.put_etl(1, name="First", duration=10)
+    fast.control.put_etl(2, name="Second", duration=10, exit="ERROR")
+    played = play(
+        """
+        - hosts: localhost
+          gather_facts: false
+          module_defaults:
+            group/capacityops.bmc_helix.helix:
+              url: "{{ at }}"
+              ca_path: "{{ ca }}"
+              access_key: "{{ key }}"
+              access_secret_key: "{{ secret }}"
+          tasks:
+            - name: Refresh
+              block:
+                - name: Run one after the other
+                  capacityops.bmc_helix.etl_action:
+                    action: run
+                    etl_name: "{{ item }}"
+                  loop: [First, Second]
+                  loop_control:
+                    break_when: []
+                  register: refresh
+              rescue:
+                - name: Tell
+                  ansible.builtin.debug:
+                    msg: >-
+                      {{ refresh.results | map(attribute='etl') | map(attribute='outcome') | join(', ') }}:
+                      {{ (refresh.results | last).error.remedy }}
+            - name: List
+              capacityops.bmc_helix.etl_info:
+              register: found
+            - name: Wait for both
+              capacityops.bmc_helix.etl_wait:
+                etl_id: "{{ found.etls | map(attribute='etl_id') }}"
+                until: idle
+        - hosts: far
+          gather_facts: false
+          tasks:
+            - name: From the control node
+              capacityops.bmc_helix.etl_action:
+                action: stop
+                etl_id: 1
+                url: "{{ at }}"
+                ca_path: "{{ ca }}"
+                access_key: "{{ key }}"
+                access_secret_key: "{{ secret }}"
+              delegate_to: localhost
+        """.replace("                  loop_control:\n                    break_when: []\n", ""),
+        env={"HELIX_URL": None, "HELIX_ACCESS_KEY": None, "HELIX_ACCESS_SECRET_KEY": None, "HELIX_CA_PATH": None},
+        extra={"at": fast.url, "ca": fast.ca_file, "key": fast.access_key, "secret": fast.access_secret_key},
+        inventory=_inventory(fast),
+    )
+    assert played.rc == 0, played.output
+    assert played.task("Tell")["msg"].startswith("succeeded, failed: See the ETL's log")
+    assert [entry["name"] for entry in played.task("List")["etls"]] == ["First", "Second"]
+    assert [entry["outcome"] for entry in played.task("Wait for both")["etls"]] == ["idle", "idle"]
+    delegated = played.task("From the control node")
+    assert (delegated.host, delegated["etl"]["outcome"]) == ("far", "nothing_to_do")
+
+
+def test_async(play: Callable[..., Played], fast: SimulatorProcess) -> None:
+    fast.control.put_etl(1, duration=30)
+    played = play(
+        """
+        - name: Start
+          capacityops.bmc_helix.etl_action:
+            action: run
+            etl_id: 1
+          async: 60
+          poll: 0
+          register: started
+        - name: Collect
+          ansible.builtin.async_status:
+            jid: "{{ started.ansible_job_id }}"
+          register: job
+          until: job.finished
+          retries: 60
+          delay: 1
+        """
+    )
+    assert played.rc == 0, played.output
+    assert played.task("Collect")["etl"]["outcome"] == "succeeded"
+    assert fast.control.counters()["launches_by_etl"] == {1: 1}
+
+
+def test_start_and_wait_later(play: Callable[..., Played], fast: SimulatorProcess) -> None:
+    fast.control.put_etl(1, duration=20, exit="ERROR", state="ENDED")
+    played = play(
+        """
+        - name: Start
+          capacityops.bmc_helix.etl_action:
+            action: run
+            etl_id: 1
+            wait: false
+          register: started
+        - name: Wait
+          capacityops.bmc_helix.etl_wait:
+            etl_id: 1
+            baseline: "{{ started.etls }}"
+        """
+    )
+    assert played.rc != 0
+    assert played.task("Start")["etl"]["outcome"] == "accepted"
+    assert played.task("Wait")["etl"]["outcome"] == "failed"
+    assert "ETL 1 ended with exit ERROR" in played.stdout
+
+
+def test_adhoc_in_check_mode_with_diff(adhoc: Callable[..., Played], fast: SimulatorProcess) -> None:
+    fast.control.put_etl(1, state="ENDED")
+    played = adhoc("etl_action", {"action": "run", "etl_id": 1}, check=True, diff=True)
+    assert played.rc == 0, played.output
+    assert played.task()["etl"]["outcome"] == "would_run"
+    assert '-    "status": "ENDED"' in played.stdout
+    assert '+    "status": "RUNNING"' in played.stdout
+    assert fast.control.counters()["writes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("etl", "options", "words"),
+    [
+        ({}, {"access_secret_key": "wrongWrongWrongSecretKey0123456789"}, ("refused (HTTP 401)", "rotated")),
+        (None, {}, ("There is no ETL 1 on",)),
+        ({"engine": "inactive"}, {"start_timeout": 1}, ("did not start within 1 s", "engine is inactive")),
+        ({"exit": "ERROR"}, {}, ("ETL 1 ended with exit ERROR", "See the ETL's log")),
+    ],
+)
+def test_failures_on_the_screen(
+    adhoc: Callable[..., Played],
+    fast: SimulatorProcess,
+    etl: dict[str, Any],
+    options: dict[str, Any],
+    words: tuple[str, ...],
+) -> None:
+    if etl is not None:
+        fast.control.put_etl(1, **etl)
+    played = adhoc("etl_action", {"action": "run", "etl_id": 1, **options}, verbosity=0)
+    assert played.rc != 0
+    for word in words:
+        assert word in played.stdout
+    assert "Traceback" not in played.output
+    assert "wrongWrong" not in played.output
+
+
+def _inventory(simulator: SimulatorProcess) -> Any:
+    """Two hosts: this one, and one that nobody can reach."""
+    path = simulator.state_dir / "hosts.yml"
+    path.write_text(
+        "all:\n  vars:\n    ansible_python_interpreter: '{{ ansible_playbook_python }}'\n"
+        "  hosts:\n    localhost:\n      ansible_connection: local\n"
+        "    far:\n      ansible_host: unreachable.invalid\n",
+        encoding="utf-8",
+    )
+    return path
