@@ -2,9 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the role awx_resources makes, against AWX's rules (tests/awx/rules.py) and a fake of its API (tests/awx/fake_awx.py).
+"""What the role awx_resources makes, against AWX's rules (tests/awx/rules.py) and a fake of its API
+(tests/awx/fake_awx.py).
 
-The tests that play the role need the collection awx.awx (in the package `ansible`, up to version 13) in this environment.
+The tests that play the role need the collection awx.awx (in the package `ansible`, up to version 13) in this
+environment.
 """
 
 from __future__ import annotations
@@ -165,7 +167,8 @@ def environment_of(objects: Mapping[str, Any], inputs: Mapping[str, str], files:
 
 
 @pytest.mark.parametrize(
-    ("verify", "with_ca", "kind"), [("", False, "tls"), ("true", False, "tls"), ("", True, None), ("false", False, None)]
+    ("verify", "with_ca", "kind"),
+    [("", False, "tls"), ("true", False, "tls"), ("", True, None), ("false", False, None)],
 )
 def test_a_credential_verifies_certificates_unless_told_not_to(
     objects: dict[str, Any],
@@ -306,7 +309,9 @@ def test_set_up_makes_everything_and_a_second_run_changes_nothing(
     assert chain["etl_chain_steps"] == VARIABLES["awx_resources_chain_steps"]
     assert chain["etl_chain_defaults"]["max_age"].startswith("{{ etl_chain_answer_max_age")
     nodes = {node["identifier"]: node["id"] for node in awx.objects["workflow_job_template_nodes"].values()}
-    links = {(start, how): others for (what, start, how), others in awx.links.items() if what.endswith("_nodes") and others}
+    links = {
+        (start, how): others for (what, start, how), others in awx.links.items() if what.endswith("_nodes") and others
+    }
     assert links == {
         (nodes["enter"], "success_nodes"): [nodes["deploy"]],
         (nodes["enter"], "failure_nodes"): [nodes["restore"]],
@@ -354,9 +359,7 @@ def test_a_new_organization_gets_a_galaxy_credential_and_an_old_one_is_left_alon
 
 
 @needs_awx
-def test_the_keys_are_not_shown(
-    play: Callable[..., Played], fake: FakeAwxServer, tmp_path: Path
-) -> None:
+def test_the_keys_are_not_shown(play: Callable[..., Played], fake: FakeAwxServer, tmp_path: Path) -> None:
     variables = tmp_path / "keys.yml"
     variables.write_text(yaml.safe_dump({"awx_resources_credential_inputs": KEYS}))
     for secure in (True, False):

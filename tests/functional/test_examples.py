@@ -49,7 +49,10 @@ def extracted(path: Path) -> Iterator[Example]:
     if path.suffix == ".md":
         pattern = r"(?P<mark>)^```ya?ml\n(?P<text>.*?)^```$"
     else:
-        pattern = r"(?P<mark>^\.\. only syntax: .+\n)?^(?P<indent> *)\.\. code-block:: yaml.*\n\n(?P<text>(?:(?P=indent) +.*\n|\n)+)"
+        pattern = (
+            r"(?P<mark>^\.\. only syntax: .+\n)?"
+            r"^(?P<indent> *)\.\. code-block:: yaml.*\n\n(?P<text>(?:(?P=indent) +.*\n|\n)+)"
+        )
     for found in re.finditer(pattern, text, re.MULTILINE | re.DOTALL if path.suffix == ".md" else re.MULTILINE):
         line = text[: found.start()].count("\n") + 1
         yield Example(str(path.relative_to(ROOT)), line, textwrap.dedent(found["text"]), bool(found["mark"]))
@@ -71,7 +74,9 @@ def plays(example: Example) -> list[dict[str, Any]]:
     """The example as plays: tasks get one around them, keywords of a play get a task."""
     data = yaml.safe_load(example.text)
     if isinstance(data, dict):
-        assert set(data) <= KEYWORDS, f"{example.file}:{example.line} is neither tasks nor keywords of a play: {list(data)}"
+        assert set(data) <= KEYWORDS, (
+            f"{example.file}:{example.line} is neither tasks nor keywords of a play: {list(data)}"
+        )
         return [play({"tasks": [{"name": "Use it", "capacityops.bmc_helix.etl_info": {}}], **data})]
     assert isinstance(data, list), f"{example.file}:{example.line} is no list"
     done: list[dict[str, Any]] = []

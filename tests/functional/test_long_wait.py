@@ -62,9 +62,7 @@ def test_three_hours(three_hours: InProcess, config: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("refresh_mode", ["works", "absent"])
 @pytest.mark.parametrize("change", [{"secret": "anotherSecret"}, {"active": False}, {"expires_in": 0}])
-def test_changed_key_is_reported_at_once(
-    three_hours: InProcess, change: dict[str, Any], refresh_mode: str
-) -> None:
+def test_changed_key_is_reported_at_once(three_hours: InProcess, change: dict[str, Any], refresh_mode: str) -> None:
     """In the middle of the wait the key is taken away: the task says so, and names what goes on without it."""
     library = three_hours
     library.control.configure(refresh_mode=refresh_mode)

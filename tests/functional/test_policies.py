@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""if_running, max_age, fail_on_warning, on_timeout, kill_after: what they do, in check mode too, and what they refuse."""
+"""if_running, max_age, fail_on_warning, on_timeout, kill_after: what they do, in check mode too, and what they
+refuse."""
 
 from __future__ import annotations
 

@@ -47,9 +47,7 @@ def set_scene(simulator: SimulatorProcess, **etl: Any) -> None:
 
 @pytest.mark.parametrize("start_lag", [0, 5])
 @pytest.mark.parametrize("style", ["error", "http_500", "queue", "parallel"])
-def test_run(
-    module: Callable[..., ModuleRun], simulator: SimulatorProcess, style: str, start_lag: float
-) -> None:
+def test_run(module: Callable[..., ModuleRun], simulator: SimulatorProcess, style: str, start_lag: float) -> None:
     set_scene(simulator, run_when_running=style, start_lag=start_lag)
     results = both(module, action="run", start_timeout=20)
     posts = simulator.control.requests(exchange="run")

@@ -80,7 +80,9 @@ def reference(pages: Path) -> str:
     for kind in ("module", "lookup", "role"):
         for page in sorted(pages.glob(f"*_{kind}.rst")):
             name = page.stem.removesuffix(f"_{kind}")
-            found = re.search(rf"^{re.escape(COLLECTION)}\.{name} {kind} -- (.+)$", page.read_text("utf-8"), re.MULTILINE)
+            found = re.search(
+                rf"^{re.escape(COLLECTION)}\.{name} {kind} -- (.+)$", page.read_text("utf-8"), re.MULTILINE
+            )
             toctree.append(f"   {kind} {name} <{page.stem}>")
             listed.append(f"* {kind} :doc:`{name} <{page.stem}>`: {found[1] if found else ''}")
     toctree += ["   Environment variables <environment_variables>", "   Release notes <changelog>", ""]
