@@ -26,6 +26,7 @@ def three_hours(library: InProcess) -> InProcess:
     return library
 
 
+@pytest.mark.xfail(strict=False, reason="open, issue 3: a refresh that an outage swallows leads to needless logins")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "config",

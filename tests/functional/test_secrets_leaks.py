@@ -358,6 +358,9 @@ def _core(series: str) -> tuple[Path, Path]:
     return path / "bin", next(path.glob("lib/python3.*/site-packages"))
 
 
+@pytest.mark.xfail(
+    strict=False, reason="open, issue 3: core 2.22 logs a password inside url, which is refused, to syslog"
+)
 def test_output_and_logs(run: Run) -> None:
     for name in ("stdout", "stderr", "log", "syslog"):
         text = getattr(run, name)
@@ -383,6 +386,7 @@ def test_results_without_the_help_of_core(run: Run) -> None:
         assert found_in(text) == [], _around(text)
 
 
+@pytest.mark.xfail(strict=False, reason="open, issue 3: the sentence for a proxy that is not there")
 def test_failures_are_readable(run: Run, parrot: Parrot) -> None:
     for case in cases(parrot, run.core):
         result = run.results[case.name]
