@@ -23,6 +23,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
     AuthenticationError,
     HelixError,
     OptionError,
+    TransportError,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import (
     RETRIED,
@@ -193,18 +194,30 @@ class TokenSource:
 
     def _renew_early(self, retries: int | None) -> None:
         try:
-            self._renew(retries)
+            if self._refresh():
+                self.renewals += 1
+            else:
+                self._renew_by_keys(retries)
         except AuthenticationError:
             raise
         except HelixError:
-            # The old token may still be good for the margin; if it is not, its 401 leads here again.
+            # The old token may still be good for the margin; if it is not, its 401 leads to replace().
             self._renew_at = self._transport.clock.now() + 5.0
 
     def _renew(self, retries: int | None) -> None:
-        if not self._refresh():
-            if not self._credentials.has_keys:
-                raise self._token_over()
-            self._log_in(retries)
+        try:
+            refreshed = self._refresh()
+        except TransportError:
+            refreshed = False
+        if refreshed:
+            self.renewals += 1
+        else:
+            self._renew_by_keys(retries)
+
+    def _renew_by_keys(self, retries: int | None) -> None:
+        if not self._credentials.has_keys:
+            raise self._token_over()
+        self._log_in(retries)
         self.renewals += 1
 
     def _token_over(self) -> AuthenticationError:
@@ -241,7 +254,10 @@ class TokenSource:
         self._renew_at = self._transport.clock.now() + max(usable_life(self._token, self._now()), 1.0)
 
     def _refresh(self) -> bool:
-        """One try with the refresh token. It is not documented, so no failure of it is final."""
+        """One try with the refresh token. It is not documented, so no failure of it is final.
+
+        :raises TransportError: nobody answered, so nothing is known about the refresh token: it is kept.
+        """
         if not self._refresh_token:
             return False
         refresh_token, self._refresh_token = self._refresh_token, None
@@ -257,6 +273,9 @@ class TokenSource:
                     self._refresh_token = refresh_token
                 return False
             self._take(answer, REFRESH_PATH)
+        except TransportError:
+            self._refresh_token = refresh_token
+            raise
         except HelixError:
             return False
         # A server that rotates refresh tokens sent a new one; one that does not goes on with the old one.
