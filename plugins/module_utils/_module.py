@@ -9,6 +9,7 @@ Private to this collection.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -25,10 +26,32 @@ except ImportError:
     # ansible-core before 2.22 masks what is in no_log_values, in results only.
     register_secret = None
 
+#: What stands before the host; with or without a scheme, and a password may itself hold any of the marks.
+USER_IN_ADDRESS = re.compile(r"(?<=//).*@|^[^/]*:[^/].*@", re.DOTALL)
+
 MISSING_REQUESTS = (
     "This module runs under {python}. Install requests there, or let the host use the Python that Ansible itself runs"
     ' under: ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}" (with ansible_connection: local).'
 )
+
+
+class HelixModule(AnsibleModule):
+    """C(AnsibleModule) that tells the system log no password out of an address.
+
+    Such an address is refused, but only after the options were logged; core hides what options named C(no_log) hold,
+    and since 2.22 nothing else.
+    """
+
+    def _log_invocation(self) -> None:
+        given = self.params
+        self.params = {
+            name: USER_IN_ADDRESS.sub("********@", value) if isinstance(value, str) else value
+            for name, value in given.items()
+        }
+        try:
+            super()._log_invocation()
+        finally:
+            self.params = given
 
 
 def make_redactor(module: AnsibleModule) -> Redactor:

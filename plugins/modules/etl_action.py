@@ -349,16 +349,15 @@ error:
       sample: Check the id in the console.
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import serve
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._operations import act
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._slices import slice_argument_spec
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = HelixModule(
         argument_spec={
             **connection_argument_spec(),
             **slice_argument_spec(),

@@ -115,16 +115,15 @@ error:
   sample: {"kind": "timed_out", "remedy": "Run the task again to go on waiting, or raise wait_timeout."}
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import serve
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._operations import wait_for
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._slices import slice_argument_spec
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = HelixModule(
         argument_spec={
             **connection_argument_spec(),
             **slice_argument_spec(),

@@ -358,15 +358,9 @@ def _core(series: str) -> tuple[Path, Path]:
     return path / "bin", next(path.glob("lib/python3.*/site-packages"))
 
 
-@pytest.mark.xfail(
-    strict=False, reason="open, issue 3: core 2.22 logs a password inside url, which is refused, to syslog"
-)
 def test_output_and_logs(run: Run) -> None:
     for name in ("stdout", "stderr", "log", "syslog"):
         text = getattr(run, name)
-        if name == "syslog" and run.core == "2.22":
-            # Core writes this before the module sees its options, and no longer looks for passwords in addresses.
-            text = text.replace(VARIABLES["s_address"], "")
         assert found_in(text) == [], _around(text)
     assert "Traceback" not in run.stdout + run.stderr
     # What was searched is what it should be.
@@ -386,7 +380,6 @@ def test_results_without_the_help_of_core(run: Run) -> None:
         assert found_in(text) == [], _around(text)
 
 
-@pytest.mark.xfail(strict=False, reason="open, issue 3: the sentence for a proxy that is not there")
 def test_failures_are_readable(run: Run, parrot: Parrot) -> None:
     for case in cases(parrot, run.core):
         result = run.results[case.name]

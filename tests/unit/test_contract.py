@@ -37,7 +37,7 @@ CONNECTED = [
 
 
 class Captured(Exception):  # noqa: N818 - no error, a way out of main()
-    """Carries what a module hands to AnsibleModule."""
+    """Carries what a module hands to HelixModule."""
 
     def __init__(self, keywords: dict[str, Any]) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def handed_over(name: str) -> dict[str, Any]:
         raise Captured(keywords)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "AnsibleModule", capture)
+        patch.setattr(module, "HelixModule", capture)
         with pytest.raises(Captured) as caught:
             module.main()
     return caught.value.keywords
