@@ -29,8 +29,8 @@ from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.s
 
 EXECUTING = ("RUNNING", "SERVICE_ON")
 #: What can go wrong with one exchange, and whether the server may have carried it out before.
-NOT_EXECUTED = ("no_connection", "429", "429_wait", "401", "403", "404", "400", "moved")
-AMBIGUOUS = ("reset", "500", "502", "503", "504", "html", "shape", "empty", "slow")
+NOT_EXECUTED = ("no_connection", "429", "429_wait", "401", "403", "404", "400")
+AMBIGUOUS = ("reset", "500", "502", "503", "504", "html", "shape", "empty", "slow", "moved")
 FAULTS = NOT_EXECUTED + AMBIGUOUS
 
 
