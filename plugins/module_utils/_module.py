@@ -42,6 +42,8 @@ class HelixModule(AnsibleModule):
     and since 2.22 nothing else.
     """
 
+    params: dict[str, Any]
+
     def _log_invocation(self) -> None:
         given = self.params
         self.params = {

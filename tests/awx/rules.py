@@ -142,7 +142,7 @@ def _question(question: Mapping[str, Any]) -> Iterable[str]:
     if not isinstance(question.get("required"), bool):
         yield "required is not a boolean"
     for key in ("min", "max"):
-        if question.get(key) is not None and type(question[key]) is not int:
+        if question.get(key) is not None and (isinstance(question[key], bool) or not isinstance(question[key], int)):
             yield f"{key} is not an integer"
     choices = question.get("choices")
     if isinstance(choices, str):

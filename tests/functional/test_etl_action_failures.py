@@ -227,7 +227,7 @@ BAD_OPTIONS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "words"), BAD_OPTIONS, ids=[str(options) for options, _ in BAD_OPTIONS])
+@pytest.mark.parametrize(("options", "words"), BAD_OPTIONS, ids=[str(options) for options, _words in BAD_OPTIONS])
 def test_bad_options_are_refused_before_any_request(
     library: InProcess, options: dict[str, Any], words: tuple[str, ...]
 ) -> None:
@@ -250,7 +250,7 @@ BY_ANSIBLE: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "words"), BY_ANSIBLE, ids=[str(options) for options, _ in BY_ANSIBLE])
+@pytest.mark.parametrize(("options", "words"), BY_ANSIBLE, ids=[str(options) for options, _words in BY_ANSIBLE])
 def test_bad_arguments_are_refused_by_ansible(
     library: InProcess, options: dict[str, Any], words: tuple[str, ...]
 ) -> None:

@@ -48,12 +48,12 @@ def test_every_state(play: Callable[..., Played], fast: SimulatorProcess, action
     expected = [EXPECTED[action, state] for state in STATES]
     sends = [not first.startswith("-") for first, _second in expected]
     assert outcomes(played, "Check") == [(f"would_{action}" if s else "nothing_to_do", s) for s in sends]
-    assert outcomes(played, "First") == [(first.lstrip("-"), s) for (first, _), s in zip(expected, sends)]
-    assert outcomes(played, "Second") == [(second.lstrip("-"), second[0] != "-") for _, second in expected]
+    assert outcomes(played, "First") == [(first.lstrip("-"), s) for (first, _second), s in zip(expected, sends)]
+    assert outcomes(played, "Second") == [(second.lstrip("-"), second[0] != "-") for _first, second in expected]
     unknown = [warning for warning in played.warnings if "HIBERNATING" in warning]
     assert played.warnings == unknown
     writes = fast.control.counters()["writes"]
-    assert writes == sum(sends) + sum(second[0] != "-" for _, second in expected)
+    assert writes == sum(sends) + sum(second[0] != "-" for _first, second in expected)
 
 
 @contextmanager

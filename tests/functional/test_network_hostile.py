@@ -87,7 +87,7 @@ def drip(head: bytes, piece: bytes, pause: float = 0.1) -> Callable[[Any], None]
 
     def send(connection: Any) -> None:
         connection.sendall(head)
-        for _ in range(600):
+        for _number in range(600):
             connection.sendall(piece)
             time.sleep(pause)
 
@@ -97,7 +97,7 @@ def drip(head: bytes, piece: bytes, pause: float = 0.1) -> Callable[[Any], None]
 def gush(head: bytes, piece: bytes, times: int) -> Callable[[Any], None]:
     def send(connection: Any) -> None:
         connection.sendall(head)
-        for _ in range(times):
+        for _number in range(times):
             connection.sendall(piece)
 
     return send
@@ -171,7 +171,7 @@ def test_gushing(serve: Callable[..., RawServer], script: Script) -> None:
 def bomb() -> bytes:
     """A quarter of a gigabyte in a quarter of a megabyte."""
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return b"".join(packer.compress(ZEROS) for _ in range(256)) + packer.flush()
+    return b"".join(packer.compress(ZEROS) for _number in range(256)) + packer.flush()
 
 
 @pytest.mark.parametrize("status", ["200 OK", "302 Found"])

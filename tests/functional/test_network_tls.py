@@ -78,7 +78,7 @@ def test_private_authority(good_server: RawServer, certificates: Certificates) -
 def test_one_connection_serves_all_requests(certificates: Certificates) -> None:
     with RawServer(FINE, tls=server_context(certificates.server())) as server:
         transport = Transport(clock=Clock(), redactor=Redactor(), ca_path=str(certificates.ca))
-        for _ in range(5):
+        for _number in range(5):
             assert transport.once("GET", f"{server.url}/x", {}).status == 200
         transport.close()
         assert (len(server.requests), server.connections) == (5, 1)

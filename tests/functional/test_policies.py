@@ -411,7 +411,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "words"), REFUSED, ids=[str(options) for options, _ in REFUSED])
+@pytest.mark.parametrize(("options", "words"), REFUSED, ids=[str(options) for options, _words in REFUSED])
 @pytest.mark.parametrize("check", [False, True])
 def test_refused_combinations(library: InProcess, options: dict[str, Any], words: str, check: bool) -> None:
     library.control.put_etl(ETL)

@@ -425,7 +425,7 @@ def test_the_server_was_asked(run: Run) -> None:
     """Every bad answer really came."""
     asked = set(run.requests)
     for mode in ("login-401-nested", "run-400-quoted", "status-200-json", "list-200-json", "run-401-json"):
-        assert f"{mode} {mode.split('-')[0]}" in asked
+        assert f"{mode} {mode.partition('-')[0]}" in asked
 
 
 def _around(text: str) -> Optional[str]:

@@ -177,7 +177,7 @@ def test_tokens_are_revoked(api: Probe, control: Control) -> None:
 
 def test_refresh_works_many_times(api: Probe, control: Control) -> None:
     refresh = api.login().json["token"]
-    for _ in range(2):
+    for _number in range(2):
         control.advance(900)
         assert api.list().status == 401
         reply = api.refresh(refresh)
@@ -439,7 +439,7 @@ def test_latency(api: Probe, control: Control) -> None:
 
 
 def test_connections_are_kept(api: Probe, control: Control) -> None:
-    for _ in range(5):
+    for _number in range(5):
         api.list()
     assert control.counters()["connections"] == 1
     api.close()

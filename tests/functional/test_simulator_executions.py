@@ -166,7 +166,7 @@ def test_exit_words(api: Probe, control: Control, word: str | None) -> None:
 def test_list_of_exits(api: Probe, control: Control) -> None:
     control.put_etl(321, exits=["ERROR", None], exit="WARNING", duration=1)
     seen = []
-    for _ in range(3):
+    for _number in range(3):
         api.run(321)
         control.advance(1)
         seen.append(shown(api)[1])
@@ -328,7 +328,7 @@ def test_run_while_running_overlaps(api: Probe, control: Control) -> None:
 def test_two_requests_before_it_begins_run_twice(api: Probe, control: Control) -> None:
     """What a client that repeats itself brings about: the server cannot see RUNNING yet and takes both."""
     control.put_etl(321, start_lag=5, duration=10)
-    assert [api.run(321).json["request_status"] for _ in range(2)] == [OK, OK]
+    assert [api.run(321).json["request_status"] for _number in range(2)] == [OK, OK]
     control.advance(100)
     assert control.counters()["launches_by_etl"] == {321: 2}
 

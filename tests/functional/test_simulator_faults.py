@@ -244,7 +244,7 @@ def test_skip_times_and_order(control: Control, api: Probe) -> None:
     control.fault({"exchange": "status"}, {"kind": "status", "code": 501}, skip=1, times=2)
     control.fault({"exchange": "read", "etl_id": 321}, {"kind": "status", "code": 502}, times=1)
     control.fault({"exchange": "status"}, {"kind": "status", "code": 503}, skip=2, times=-1)
-    assert [api.status(321).status for _ in range(8)] == [502, 501, 501, 200, 200, 503, 503, 503]
+    assert [api.status(321).status for _number in range(8)] == [502, 501, 501, 200, 200, 503, 503, 503]
     assert api.list().status == 200
     assert [(rule["hits"], rule["passed"], rule["spent"]) for rule in control.faults()] == [
         (2, 1, True),

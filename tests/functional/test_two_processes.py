@@ -30,7 +30,7 @@ def both(module: Callable[..., ModuleRun], **options: Any) -> list[ModuleRun]:
     def one() -> None:
         results.append(module("etl_action", etl_id=ETL, **options))
 
-    threads = [threading.Thread(target=one) for _ in range(2)]
+    threads = [threading.Thread(target=one) for _number in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -146,8 +146,8 @@ def jwt(expires):
 def test_it_returns_one_plain_string(lookup):
     result = lookup(**KEYS)
     assert result == ["token-1"]
-    assert type(result) is list
-    assert type(result[0]) is str
+    # Not a subclass: core marks texts with classes of its own.
+    assert [type(result), type(result[0])] == [list, str]
 
 
 def test_every_option_of_the_modules_is_there(options_seen):

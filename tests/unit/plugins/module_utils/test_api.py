@@ -278,7 +278,7 @@ def test_a_400_about_an_etl_that_is_there_shows_what_the_server_said():
     [{}, {"etls": LISTED}, "x", 5, [5], [[]], [{}], [{"etl_id": None}], [{"etl_id": "many"}], [{"name": "no id"}]],
 )
 def test_lists_of_another_shape(data):
-    error = failure(lambda: Server(list=answer(200, data)).api.list_etls())
+    error = failure(Server(list=answer(200, data)).api.list_etls)
     assert isinstance(error, AnswerError)
     assert "unexpected shape" in error.message
 
@@ -308,7 +308,10 @@ def test_statuses_of_another_shape(data):
 @pytest.mark.parametrize("write", [True, False])
 def test_a_401_is_answered_with_a_new_token_once(write):
     server = Server(run=(answer(401), answer(200, RECEIPT)), status=(answer(401), answer(200, ENDED)))
-    _ = server.api.act("run", 53) if write else server.api.status(53)
+    if write:
+        server.api.act("run", 53)
+    else:
+        server.api.status(53)
     tokens = [e.headers["Authorization"] for e in server.asked]
     assert tokens == [f"Bearer {jwt(1)}", f"Bearer {jwt(2)}"]
     assert server.api.tokens.renewals == 1

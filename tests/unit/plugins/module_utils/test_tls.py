@@ -149,7 +149,7 @@ def test_a_variable_that_names_nothing_is_passed_over(tmp_path):
 def test_certifi_is_the_last(monkeypatch):
     pytest.importorskip("certifi")
     monkeypatch.setattr(_tls, "_SYSTEM_BUNDLES", ())
-    monkeypatch.setattr(_tls.ssl, "get_default_verify_paths", lambda: type("Paths", (), {"cafile": None})())
+    monkeypatch.setattr(_tls.ssl, "get_default_verify_paths", type("Paths", (), {"cafile": None}))
     assert trust_anchor(None, {}).source == "certifi"
 
 
