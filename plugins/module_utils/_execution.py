@@ -147,8 +147,11 @@ class Execution:
         elif self._send(policy.action):
             if policy.wait or p.ambiguous:
                 self._enter("follow")
-            else:
+            elif p.accepted:
                 self._done("accepted")
+            else:
+                p.reason = "its execution had just ended"
+                self._done("nothing_to_do")
 
     def _too_close(self) -> bool:
         """Whether the last execution is of this very second: times are whole seconds, and the next run would not show.
