@@ -31,7 +31,11 @@ from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.s
 
 pytest.importorskip("requests")
 
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: Fri, 15 Jan 2027 09:00:00 GMT\r\n"
+# Its server ends each connection after one answer, and says so: without the word, a client that is quick enough would
+# send its next request into the connection that is just being closed.
+HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: Fri, 15 Jan 2027 09:00:00 GMT\r\nConnection: close\r\n"
+)
 GOOD = HEAD + b"Content-Length: 2\r\n\r\n{}"
 TOKEN = {"Authorization": f"Bearer {SECRET}"}
 RESET = object()
