@@ -164,6 +164,14 @@ def test_too_long(library: InProcess, action: str, etl: dict[str, Any], words: t
     assert 100 <= done.seconds < 101, "the last sleep is trimmed to the deadline"
 
 
+def test_run_again_after_too_long_attaches(library: InProcess) -> None:
+    library.control.put_etl(ETL, duration=5000)
+    first = library(action="run", etl_id=ETL, wait_timeout=600)
+    assert_explained(first, "timed_out", "10 min", "attaches")
+    assert library(action="run", etl_id=ETL, wait_timeout=600).etl["attached"] is True
+    assert library.control.counters()["launches_by_etl"] == {ETL: 1}
+
+
 def test_schedule_that_does_not_arm(library: InProcess) -> None:
     library.control.put_etl(ETL, engine="inactive")
     done = library(action="schedule", etl_id=ETL, start_timeout=60)
@@ -210,10 +218,14 @@ BAD_OPTIONS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"max_parallel": 101}, ("max_parallel is 101",)),
     ({"request_timeout": 0}, ("request_timeout is 0", "above 0")),
     ({"request_timeout": "nan"}, ("request_timeout",)),
+    ({"request_timeout": "inf"}, ("request_timeout",)),
     ({"retries": -1}, ("retries is -1",)),
     ({"url": None}, ("The option url is missing", "HELIX_URL")),
     ({"url": "https://user:secret@acme.example"}, ("url must not hold a user name",)),
     ({"url": "ftp://acme.example"}, ("only https://",)),
+    ({"url": "https://acme.example/?a=b"}, ("base address",)),
+    ({"token": "not a token"}, ("token",)),
+    ({"client_key": "/no/such/key.pem"}, ("client_cert",)),
     ({"allow_http": False}, ("http://", "allow_http")),
     ({"access_key": None}, ("The option access_key is missing", "HELIX_ACCESS_KEY")),
     ({"access_secret_key": None}, ("The option access_secret_key is missing", "HELIX_ACCESS_SECRET_KEY")),

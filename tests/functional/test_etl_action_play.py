@@ -235,3 +235,38 @@ def _inventory(simulator: SimulatorProcess) -> Any:
         encoding="utf-8",
     )
     return path
+
+
+def test_as_the_user_sees_it(
+    simulator: SimulatorProcess, play: Callable[..., Played], adhoc: Callable[..., Played]
+) -> None:
+    """Through the real commands, with a private CA: green, nothing to do, a failure that can be rescued."""
+    simulator.control.put_etl(321, name="Nightly import", state="ENDED", duration=1)
+    simulator.control.put_etl(666, name="Broken", state="ENDED", duration=1, exit="ERROR")
+    first = adhoc("etl_action", {"action": "run", "etl_id": 321, "max_age": 600})
+    assert "ETL 321 ran and ended with exit OK" in first.stdout
+    second = adhoc("etl_action", {"action": "run", "etl_id": 321, "max_age": 600})
+    assert "localhost | SUCCESS" in second.stdout
+    assert "was not run" in second.stdout
+    assert simulator.control.counters()["launches_by_etl"] == {321: 1}
+    rescued = play(
+        """
+        - block:
+            - name: Run it
+              capacityops.bmc_helix.etl_action: {action: run, etl_id: 666}
+              register: run
+          rescue:
+            - name: Tell
+              ansible.builtin.debug:
+                msg: "{{ run.etl.outcome }} {{ run.error.kind }}: {{ run.error.remedy }}"
+        - name: In check mode
+          capacityops.bmc_helix.etl_action: {action: run, etl_id: 666}
+          check_mode: true
+          register: look
+        - ansible.builtin.assert:
+            that: look is changed and look.etl.outcome == 'would_run'
+        """
+    )
+    assert rescued.rc == 0, rescued.output
+    assert rescued.task("Tell")["msg"].startswith("failed exit_error: See the ETL's log")
+    assert "Traceback" not in rescued.output

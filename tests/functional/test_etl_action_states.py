@@ -220,3 +220,28 @@ def test_every_exit(library: InProcess, exit_code: str, options: dict[str, Any],
         assert done["error"]["kind"] == ("exit_warning" if outcome == "warning" else "exit_error")
         assert (exit_code or "without an exit code").upper() in done["msg"].upper()
         assert "log" in done["error"]["remedy"]
+
+
+def test_the_entry_tells_the_whole_story(library: InProcess) -> None:
+    library.control.put_etl(ETL, state="ENDED", duration=20, start_lag=5)
+    done = library(action="run", etl_id=ETL, run_execution_properties={"a": True, "b": 10, "c": "x", "d": 1.5})
+    entry = done.etl
+    assert done["etls"] == [entry]
+    assert entry["before"]["status"] == entry["after"]["status"] == "ENDED"
+    assert entry["before"]["last_exec_ts"] < entry["after"]["last_exec_ts"]
+    assert entry["request_status"] == "OK"
+    assert isinstance(entry["task_execution_request_id"], int)
+    assert entry["evidence"] == "timestamp_changed"
+    assert [look["status"] for look in entry["timeline"]] == ["ENDED", "RUNNING", "ENDED"]
+    assert 25 <= entry["elapsed_seconds"] <= 30
+    assert entry["polls"] < 80
+    [execution] = library.control.executions(ETL)
+    assert execution["properties"] == {"a": "true", "b": "10", "c": "x", "d": "1.5"}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_state_that_nobody_knows_is_warned_of(library: InProcess, action: str) -> None:
+    library.control.put_etl(ETL, state="HIBERNATING")
+    done = library(action=action, etl_id=ETL, wait=False)
+    assert done.outcome == "accepted"
+    assert any("HIBERNATING" in warning for warning in done.warnings)
