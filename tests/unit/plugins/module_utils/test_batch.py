@@ -10,7 +10,7 @@ import threading
 from unittest import mock
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _batch, _execution
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _batch, _watching
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
@@ -100,7 +100,7 @@ def test_one_failure_hides_no_other_result():
 @pytest.mark.parametrize("width", [1, 4])
 def test_a_fault_of_ours_in_one_hides_no_other_result(width):
     _model, task = make({"duration": 30})
-    real = _execution.Execution._poll
+    real = _watching.Watcher.poll
     calls = []
 
     def poll(self):
@@ -110,7 +110,7 @@ def test_a_fault_of_ours_in_one_hides_no_other_result(width):
                 raise RuntimeError("a fault with the-secret-key-that-nobody-may-see-0123456789 in it")
         return real(self)
 
-    with mock.patch.object(_execution.Execution, "_poll", poll):
+    with mock.patch.object(_watching.Watcher, "poll", poll):
         result = task.act(etl_id=list(IDS), max_parallel=width)
     entries = {entry["etl_id"]: entry for entry in result["etls"]}
     assert [e["outcome"] for e in result["etls"] if e["etl_id"] != 13] == ["succeeded"] * 5

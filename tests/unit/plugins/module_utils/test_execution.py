@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _execution
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _watching
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import parse_rfc3339
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import Behaviour, Model
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import (
@@ -454,12 +454,12 @@ def test_lost_polls_are_forgiven_until_the_deadline(fault):
 
 @pytest.mark.parametrize("fault", ["403", "404", "400"])
 def test_refused_polls_are_forgiven_for_a_while(fault):
-    w = world(duration=300, faults={"outage": (60, 60 + _execution.REFUSAL_PATIENCE - 20, fault)})
+    w = world(duration=300, faults={"outage": (60, 60 + _watching.REFUSAL_PATIENCE - 20, fault)})
     assert w.act()["outcome"] == "succeeded"
     w = world(duration=300, faults={"outage": (60, 1e9, fault)})
     entry = w.act()
     assert (entry["outcome"], entry["failed"], entry["changed"]) == ("unconfirmed", True, True)
-    assert entry["elapsed_seconds"] < 60 + _execution.REFUSAL_PATIENCE + 30
+    assert entry["elapsed_seconds"] < 60 + _watching.REFUSAL_PATIENCE + 30
     assert "request 20001" in entry["msg"]
     assert "attaches to a run" in entry["msg"]
 
