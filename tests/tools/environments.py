@@ -28,6 +28,9 @@ from common import CACHE, NAME, NAMESPACE, REQUIREMENTS, ROOT, ToolError, clean_
 # A new number has every environment made again.
 RECIPE = 1
 
+# The last package of community collections that holds awx.awx, which the role awx_resources uses. It needs Python 3.12.
+AWX_PACKAGE = "ansible==13.8.0"
+
 
 class Environment:
     """A virtual environment that exists and is up to date."""
@@ -69,7 +72,9 @@ class Environment:
 
 def test_environment() -> Environment:
     """The one for the demo and the tests."""
-    return ensure(ROOT / ".venv", locked("test"))
+    environment = ensure(ROOT / ".venv", locked("test"))
+    _add_awx(environment)
+    return environment
 
 
 def lint_environment() -> Environment:
@@ -158,6 +163,31 @@ def _install(environment: Environment, pins: list[str], extra: list[str], python
     if extra:
         run([*install, *extra], env=clean_environment(), quiet=True)
     return "pip"
+
+
+def _add_awx(environment: Environment) -> None:
+    """Put the collection awx.awx beside ours, alone out of its large package. Without it, some tests are skipped."""
+    mark = environment.path / "awx"
+    with _one_at_a_time():
+        if mark.is_file() and mark.read_text(encoding="utf-8").startswith(AWX_PACKAGE):
+            return
+        draft = CACHE / "awx"
+        shutil.rmtree(draft, ignore_errors=True)
+        uv = _uv()
+        what = ["--quiet", "--no-deps", "--target", draft, AWX_PACKAGE]
+        pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
+        installer = [uv, "pip", "install", "--python", environment.python] if uv else pip
+        outcome = "installed"
+        try:
+            run([*installer, *what], env=_uv_variables() if uv else clean_environment(), quiet=True)
+            target = environment.site_packages / "ansible_collections" / "awx"
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.move(draft / "ansible_collections" / "awx", target)
+        except (ToolError, OSError) as error:
+            outcome = f"cannot be had here, so the tests that need it are skipped: {error}"
+            say(f"awx.awx {outcome}")
+        shutil.rmtree(draft, ignore_errors=True)
+        mark.write_text(f"{AWX_PACKAGE} {outcome}\n", encoding="utf-8")
 
 
 def _uv() -> Optional[str]:
