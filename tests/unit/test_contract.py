@@ -336,3 +336,20 @@ def test_modules_are_wiring(name: str) -> None:
     parsed = tree("modules", name)
     assert library(imports(parsed)) <= {"_clock", "_module", "_operations", "_options", "_slices"}
     assert [node.name for node in parsed.body if isinstance(node, ast.FunctionDef)] == ["main"]
+
+
+@pytest.mark.parametrize(
+    "role", sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+)
+def test_the_readme_of_a_role_has_every_variable(role: str) -> None:
+    folder = ROOT / "roles" / role
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    spec = (folder / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
+    options = yaml.safe_load(spec)["argument_specs"]["main"]["options"]
+    told = set(re.findall(rf"^\| `({role}_\w+)` \|", text, re.MULTILINE))
+    assert told == set(options)
+    defaults = yaml.safe_load((folder / "defaults" / "main.yml").read_text(encoding="utf-8"))
+    for name, option in options.items():
+        assert option.get("default", defaults.get(name)) == defaults.get(name), name
+        if isinstance(option.get("default"), (str, int)) and option["default"] not in ("", True, False):
+            assert f"| `{name}` | `{option['default']}` |" in text, name
