@@ -36,6 +36,7 @@ PIP_CHATTER = re.compile(
     r"\s*(Attempting|Building|Collecting|Created|Creating|Defaulting|Downloading|Found existing|Getting|Installing|"
     r"Looking|Preparing|Processing|Requirement|Stored|Successfully|Uninstalling|Using cached|WARNING: Location|━)"
 )
+TARGET = re.compile(r"^Running (\S+) integration test role", re.MULTILINE)
 CLOSING_LINE = re.compile(r"=+ .*\d+ (passed|failed|skipped).* =+$")
 
 
@@ -59,7 +60,9 @@ def units(environment: Environment, arguments: list[str]) -> None:
 def integration(environment: Environment, arguments: list[str]) -> None:
     """The integration targets, here in this Python."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    _run(environment, "integration", ["--local", "--python", version, *arguments])
+    output = _run(environment, "integration", ["--local", "--python", version, *arguments])
+    if not TARGET.search(output):
+        raise ToolError("ansible-test integration ran no target.")
 
 
 def _run(environment: Environment, command: str, arguments: list[str]) -> str:
@@ -102,7 +105,12 @@ def _worth_reading(output: str, *, failed: bool) -> list[str]:
         return [line for line in lines if line.strip() and not PIP_CHATTER.match(line)]
     tests = [line.split('"')[1] for line in lines if line.startswith("Running sanity test")]
     results = [line.strip("= ") for line in lines if CLOSING_LINE.match(line)]
-    return results + ([f"{len(tests)} sanity tests passed: {', '.join(tests)}"] if tests else [])
+    targets = TARGET.findall(output)
+    return [
+        *results,
+        *([f"{len(tests)} sanity tests passed: {', '.join(tests)}"] if tests else []),
+        *([f"{len(targets)} integration targets passed: {', '.join(targets)}"] if targets else []),
+    ]
 
 
 def _home(env: dict[str, str]) -> Path:

@@ -47,7 +47,7 @@ def _summary(arguments: list[str]) -> None:
 
 
 def _matrix(arguments: list[str]) -> None:
-    """the tests on every supported ansible-core (ARGS='2.16 2.21' for some of them)"""
+    """rules and plays on every supported ansible-core (ARGS='2.16 2.21' for some of them, --all for all tests)"""
     chosen = [word for word in arguments if word[0].isdigit()]
     testing.matrix(chosen, [word for word in arguments if word not in chosen])
 
@@ -175,7 +175,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    if options.command in ("lint", "sanity", "units", "matrix", "build", "importer", "release-check"):
+    if options.command in ("lint", "sanity", "units", "integration", "matrix", "build", "importer", "release-check"):
         say(f"{options.command}: good, {time.monotonic() - began:.0f} s")
     return 0
 
