@@ -32,7 +32,7 @@ from ansible.module_utils import basic
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.modules import etl_action, etl_info, etl_wait
 
-from tests.functional.support import base_environment
+from tests.functional.support import base_environment, without_internals
 from tests.simulator.client import SimulatorProcess
 
 MODULES = {"etl_action": etl_action, "etl_info": etl_info, "etl_wait": etl_wait}
@@ -159,7 +159,7 @@ class InProcess:
         began = self.clock.now()
         warnings: list[str] = []
         rc, text = self._main(name, {key: value for key, value in arguments.items() if value is not None}, warnings)
-        result = json.loads(text)
+        result = without_internals(json.loads(text))
         assert "Traceback" not in text, text
         assert result.get("error", {}).get("kind") != "internal_error", result["msg"]
         assert (rc != 0) == bool(result.get("failed"))

@@ -155,7 +155,7 @@ def test_async(play: Callable[..., Played], fast: SimulatorProcess, tmp_path: Pa
           ansible.builtin.async_status:
             jid: "{{ started.ansible_job_id }}"
           register: job
-          until: job.finished
+          until: job is finished
           retries: 60
           delay: 1
         """,
