@@ -77,9 +77,11 @@ class Arena:
         variables = {"etl_ids": self.etl_ids, "max_parallel": max_parallel}
         return self.checked(self.playbook(HERE / "playbooks" / "ours.yml", variables))
 
-    def uri(self) -> Run:
+    def uri(self, look_every: int = 1) -> Run:
+        """:param look_every: seconds between two looks."""
         name = "uri.yml" if len(self.etl_ids) == 1 else "uri_loop.yml"
-        return self.checked(self.playbook(HERE / "playbooks" / name, {"etl_ids": self.etl_ids}))
+        variables = {"etl_ids": self.etl_ids, "look_every": look_every}
+        return self.checked(self.playbook(HERE / "playbooks" / name, variables))
 
     def bare(self) -> Run:
         done = run([sys.executable, HERE / "bare.py", len(self.etl_ids), *self.etl_ids], self.env, self.folder)

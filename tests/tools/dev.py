@@ -80,7 +80,7 @@ def _integration(arguments: list[str]) -> None:
 
 
 def _bench(arguments: list[str]) -> None:
-    """speed beside uri and a bare script (ARGS=--full for all of it); about six minutes"""
+    """speed beside uri and a bare script (ARGS=--quick for half of it); a quarter of an hour"""
     environment = environments.test_environment()
     run([environment.python, "-m", "tests.bench", *arguments], env=environment.variables())
 
