@@ -76,6 +76,12 @@ def test_the_named_python_is_tried_first_and_its_failure_is_mentioned(folder: Pa
     assert "PYTHON=other is of no use here" in done.stderr
 
 
+def test_the_printed_tables_of_states_are_what_the_code_decides() -> None:
+    command = [sys.executable, str(ROOT / "tests" / "tools" / "tables.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_tarball_has_the_simulator_and_no_junk(environment: dict[str, str], tmp_path: Path) -> None:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],

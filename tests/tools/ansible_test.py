@@ -30,6 +30,8 @@ environment = dict(os.environ)
 subprocess.check_call([sys.executable, "-m", "ensurepip"])
 subprocess.check_call([sys.executable, "-m", "pip", "install", *arguments], env=environment)
 """
+#: Its pylint needs an archive of a source code host. The releases before it run the same check.
+WITHOUT_PYLINT = ("2.22.0rc1",)
 GET_PIP_VERSIONS = ("23_1_2", "24_2", "25_2")
 
 PIP_CHATTER = re.compile(
@@ -42,8 +44,11 @@ CLOSING_LINE = re.compile(r"=+ .*\d+ (passed|failed|skipped).* =+$")
 
 def sanity(environment: Environment, arguments: list[str]) -> None:
     """All sanity tests; a run that tested nothing is a failure."""
-    output = _run(environment, "sanity", arguments)
     chosen = any(word.startswith(("--test", "--skip-test")) for word in arguments)
+    if not chosen and environment.version("ansible-core") in WITHOUT_PYLINT:
+        say("pylint is left out: what this candidate of ansible-core pins for it is in no package index")
+        arguments = ["--skip-test", "pylint", *arguments]
+    output = _run(environment, "sanity", arguments)
     if not chosen and 'Running sanity test "validate-modules"' not in output:
         raise ToolError("ansible-test sanity did not run validate-modules: it tested nothing.")
     _report_gaps(output)

@@ -48,8 +48,7 @@ def _summary(arguments: list[str]) -> None:
 
 def _matrix(arguments: list[str]) -> None:
     """rules and plays on every supported ansible-core (ARGS='2.16 2.21' for some of them, --all for all tests)"""
-    chosen = [word for word in arguments if word[0].isdigit()]
-    testing.matrix(chosen, [word for word in arguments if word not in chosen])
+    testing.matrix(*testing.split(arguments))
 
 
 def _lint(arguments: list[str]) -> None:
@@ -65,8 +64,10 @@ def _format(arguments: list[str]) -> None:
 
 
 def _sanity(arguments: list[str]) -> None:
-    """ansible-test sanity (ARGS='--test validate-modules' for one of them)"""
-    ansible_test.sanity(environments.test_environment(), arguments)
+    """ansible-test sanity (ARGS='--test validate-modules' for one of them, ARGS='2.16 2.22' on these cores)"""
+    chosen, arguments = testing.split(arguments)
+    for environment in testing.core_environments(chosen) if chosen else [environments.test_environment()]:
+        ansible_test.sanity(environment, arguments)
 
 
 def _units(arguments: list[str]) -> None:

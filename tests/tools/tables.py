@@ -4,7 +4,8 @@
 
 """Prints the table "state x action -> what is done" into README.md and a guide, as `_plan.plan` decides it.
 
-Runs in an environment in which the collection can be imported: `make tables`. A test compares.
+Runs in an environment in which the collection can be imported: `make tables`. With --check it only compares, which a
+test does.
 """
 
 from __future__ import annotations
@@ -85,8 +86,14 @@ def updated(path: Path) -> str:
 
 
 def main() -> int:
-    for path in (README, GUIDE):
-        path.write_text(updated(path), encoding="utf-8")
+    new = {path: updated(path) for path in (README, GUIDE)}
+    if sys.argv[1:] == ["--check"]:
+        old = [path.name for path, text in new.items() if path.read_text(encoding="utf-8") != text]
+        for name in old:
+            print(f"{name} has another table than the code: make tables")
+        return int(bool(old))
+    for path, text in new.items():
+        path.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -78,9 +79,7 @@ def matrix(chosen: list[str], arguments: list[str]) -> None:
         arguments = [word for word in arguments if word != "--all"]
     elif not any(word.startswith("tests/") for word in arguments):
         arguments = [*MATRIX, *arguments]
-    wanted = [core for core in CORES if not chosen or core.series in chosen or core.version in chosen]
-    if not wanted:
-        raise ToolError(f"The matrix has {', '.join(core.series for core in CORES)}.")
+    wanted = _cores(chosen) if chosen else CORES
     rows = [_row(core, arguments) for core in wanted]
     say("the matrix")
     for row in rows:
@@ -92,6 +91,30 @@ def matrix(chosen: list[str], arguments: list[str]) -> None:
         bad += ["none of the oldest three ran"] * ran.isdisjoint(CORES[:3])
     if bad:
         raise ToolError(f"Not good: {', '.join(bad)}")
+
+
+def split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The words that name an ansible-core, such as 2.16, and the others."""
+    chosen = [word for word in arguments if word[0].isdigit()]
+    return chosen, [word for word in arguments if word not in chosen]
+
+
+def core_environments(chosen: list[str]) -> Iterator[Environment]:
+    """An environment for each of these versions of ansible-core; one without its Python is said and left out."""
+    for core in _cores(chosen):
+        python = _python_for(core)
+        if python is None:
+            say(f"ansible-core {core.version} SKIPPED: {_no_python(core)}")
+        else:
+            yield core_environment(core.version, str(python))
+
+
+def _cores(chosen: list[str]) -> list[Core]:
+    known = {name: core for core in CORES for name in (core.series, core.version)}
+    unknown = [word for word in chosen if word not in known]
+    if unknown:
+        raise ToolError(f"No {', '.join(unknown)}: there are {', '.join(core.series for core in CORES)}.")
+    return [known[word] for word in chosen]
 
 
 @dataclass
@@ -108,7 +131,7 @@ class Row:
 def _row(core: Core, arguments: list[str]) -> Row:
     python = _python_for(core)
     if python is None:
-        return Row(core, outcome=f"SKIPPED: this machine has none of Python {', '.join(core.pythons)}")
+        return Row(core, outcome=f"SKIPPED: {_no_python(core)}")
     row = Row(core, python.name.removeprefix("python"))
     began = time.monotonic()
     try:
@@ -132,6 +155,10 @@ def _closing_line(report: str) -> str:
 def summary() -> str:
     """The counts of the last `make test`, as one line."""
     return "tests: " + _closing_line("test")
+
+
+def _no_python(core: Core) -> str:
+    return f"this machine has none of Python {', '.join(core.pythons)}"
 
 
 def _python_for(core: Core) -> Optional[Path]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import IF_RUNNING, ON_TIMEOUT, UNTIL
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import ACTIONS, IF_RUNNING, ON_TIMEOUT, UNTIL
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import VERSION
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import Behaviour, Model
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import ACT, WAIT, FakeClock, Task
@@ -122,8 +122,69 @@ def test_the_lookup_reads_the_same_variables() -> None:
     assert set(CONNECTION) <= set(documented("lookup", "jwt_token"))
 
 
+def test_the_readme_has_the_variables_of_the_table() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = {option: (env, said) for option, env, said in re.findall(r"^\| `(\w+)` \| `(HELIX_\w+)` \| (.+) \|$", text, re.M)}
+    assert list(rows) == list(CONNECTION)
+    for option, facts in CONNECTION.items():
+        env, said = rows[option]
+        assert env == facts.env
+        if facts.default is not None:
+            default = str(facts.default).lower() if facts.type == "bool" else f"{facts.default:g}"
+            assert re.search(rf"\(default {default}\)", said), option
+
+
+def role_options(role: str) -> dict[str, dict[str, Any]]:
+    specs = read_yaml(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]
+    options: dict[str, dict[str, Any]] = specs["main"]["options"]
+    return options
+
+
+@pytest.mark.parametrize("role", ["etl_chain", "etl_maintenance"])
+def test_the_connection_of_a_role_is_that_of_the_table(role: str) -> None:
+    told = role_options(role)[f"{role}_connection"]["options"]
+    assert {name: (option["type"], option.get("no_log", False)) for name, option in told.items()} == {
+        name: (option.type, option.secret) for name, option in CONNECTION.items()
+    }
+
+
+def own_options(name: str) -> dict[str, dict[str, Any]]:
+    """What a module takes beside the connection, without what only an action plugin sets."""
+    spec = handed_over(name)["argument_spec"]
+    return {option: facts for option, facts in spec.items() if option not in CONNECTION and option[0] != "_"}
+
+
+@pytest.mark.parametrize("variable", ["etl_chain_steps", "etl_chain_defaults"])
+def test_a_step_takes_the_options_of_the_module(variable: str) -> None:
+    told = role_options("etl_chain")[variable]["options"]
+    module = own_options("etl_action")
+    own = {"name", "when", "on_failure"} if variable == "etl_chain_steps" else set()
+    # Which ETLs, and what is done with them, is said for each step; a kill_after for all would suit few of them.
+    without = set() if own else {"action", "etl_id", "etl_name", "kill_after"}
+    assert set(told) == (set(module) - without) | own
+    for option in set(told) - own:
+        for key in ("type", "choices", "elements", "no_log"):
+            assert told[option].get(key) == module[option].get(key), f"{option}: {key}"
+
+
+@pytest.mark.parametrize("path", ["playbooks/etl_action.yml", "roles/etl_chain/tasks/step.yml"])
+def test_every_option_of_the_module_is_handed_on(path: str) -> None:
+    found: list[dict[str, Any]] = []
+
+    def search(node: Any) -> None:
+        for item in node if isinstance(node, list) else node.values() if isinstance(node, dict) else []:
+            search(item)
+        if isinstance(node, dict) and "capacityops.bmc_helix.etl_action" in node:
+            found.append(node["capacityops.bmc_helix.etl_action"])
+
+    search(read_yaml(path))
+    (arguments,) = found
+    assert set(arguments) == set(own_options("etl_action"))
+
+
 def test_choices_are_those_of_the_engine() -> None:
     spec = handed_over("etl_action")["argument_spec"]
+    assert tuple(spec["action"]["choices"]) == ACTIONS
     assert tuple(spec["if_running"]["choices"]) == IF_RUNNING
     assert tuple(spec["on_timeout"]["choices"]) == ON_TIMEOUT
     assert tuple(handed_over("etl_wait")["argument_spec"]["until"]["choices"]) == UNTIL
