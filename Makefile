@@ -4,7 +4,7 @@
 
 # Names for what tests/tools/dev.py does. Each works alone on a fresh clone: it makes what it needs.
 
-COMMANDS := demo demo-stop test summary matrix lint format sanity units integration bench docs tables build importer changelog release-check environment lock clean
+COMMANDS := demo demo-stop test summary matrix lint format sanity units integration bench docs tables build importer nox changelog release-check environment lock clean
 
 .DEFAULT_GOAL := help
 .PHONY: help $(COMMANDS)

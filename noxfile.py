@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # /// script
-# dependencies = ["nox>=2025.02.09", "antsibull-nox"]
+# dependencies = ["nox>=2025.02.09", "antsibull-nox", "ansible-core"]
 # ///
 
 """The sessions of the Ansible community; antsibull-nox.toml says which. `make` does the same without nox."""

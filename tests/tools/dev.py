@@ -108,6 +108,11 @@ def _importer(arguments: list[str]) -> None:
     lint.importer(environments.importer_environment(), tarball)
 
 
+def _nox(arguments: list[str]) -> None:
+    """the sessions of the Ansible community (ARGS='--list' for all that there are)"""
+    lint.nox(environments.nox_environment(), arguments)
+
+
 def _changelog(arguments: list[str]) -> None:
     """write CHANGELOG.rst for the version in galaxy.yml"""
     release.changelog(environments.lint_environment())
@@ -151,6 +156,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "tables": _tables,
     "build": _build,
     "importer": _importer,
+    "nox": _nox,
     "changelog": _changelog,
     "release-check": _release_check,
     "environment": _environment,
@@ -176,7 +182,17 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    if options.command in ("lint", "sanity", "units", "integration", "matrix", "build", "importer", "release-check"):
+    if options.command in (
+        "lint",
+        "sanity",
+        "units",
+        "integration",
+        "matrix",
+        "build",
+        "importer",
+        "nox",
+        "release-check",
+    ):
         say(f"{options.command}: good, {time.monotonic() - began:.0f} s")
     return 0
 

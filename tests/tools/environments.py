@@ -92,6 +92,11 @@ def importer_environment() -> Environment:
     return ensure(CACHE / "importer", locked("importer"))
 
 
+def nox_environment() -> Environment:
+    """nox, which makes environments of its own for each session."""
+    return ensure(CACHE / "nox", locked("nox"))
+
+
 def empty_environment() -> Environment:
     """What a user has who installed ansible-core and requests, and nothing of this checkout."""
     pins = [pin for pin in locked("test") if pin.startswith("ansible-core==")]
@@ -249,7 +254,7 @@ def lock() -> None:
     uv = _uv()
     if uv is None:
         raise ToolError("Only uv can resolve for several Pythons at once, and it cannot be installed here.")
-    for source in (REQUIREMENTS / f"{name}.in" for name in ("uv", "test", "lint", "docs", "importer")):
+    for source in (REQUIREMENTS / f"{name}.in" for name in ("uv", "test", "lint", "docs", "importer", "nox")):
         target = source.with_suffix(".txt")
         command = [uv, "pip", "compile", "--universal", "--python-version", "3.11", "--quiet", "--upgrade"]
         command += ["--no-annotate", "--custom-compile-command", "make lock", "--output-file", target.name]

@@ -13,6 +13,9 @@ from pathlib import Path
 from common import CACHE, COLLECTION, NAME, NAMESPACE, ROOT, ToolError, run, say
 from environments import Environment
 
+#: ansible-lint and galaxy-importer are sessions too; `make lint` and `make importer` run them.
+NOX_SESSIONS = ("lint", "docs-check", "license-check", "extra-checks")
+
 
 def lint(environment: Environment) -> None:
     """Run all checks, then name the ones that failed."""
@@ -68,6 +71,14 @@ def _typed_packages() -> list[str]:
 
 def _tools() -> list[str]:
     return [str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests" / "tools").glob("*.py"))]
+
+
+def nox(environment: Environment, arguments: list[str]) -> None:
+    """The sessions of antsibull-nox that need neither a container nor a source code host."""
+    command = [environment.bin / "nox", "--envdir", CACHE / "nox-sessions", "--reuse-existing-virtualenvs"]
+    command += arguments or ["--session", *NOX_SESSIONS]
+    output = run(command, env=environment.variables(), quiet=True)
+    print("\n".join(line for line in output.splitlines() if line.startswith("nox > *")))
 
 
 def importer(environment: Environment, tarball: Path) -> None:
