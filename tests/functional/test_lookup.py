@@ -17,6 +17,8 @@ import pytest
 from tests.functional.support import COLLECTION, ROOT, Played, run_ansible
 from tests.simulator.client import SimulatorProcess
 
+pytestmark = pytest.mark.measured
+
 JWT = f"lookup('{COLLECTION}.jwt_token')"
 HASH = f"{{{{ {JWT} | hash('sha256') }}}}"
 

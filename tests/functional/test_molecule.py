@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.support import ROOT, base_environment
+from tests.functional.support import ROOT, base_environment, for_ansible
 
 MOLECULE = Path(sys.executable).with_name("molecule")
 SCENARIOS = sorted(path.parent.name for path in (ROOT / "extensions" / "molecule").glob("*/molecule.yml"))
@@ -26,7 +26,7 @@ pytestmark = [
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str, tmp_path: Path) -> None:
-    env = {name: value for name, value in base_environment(tmp_path).items() if "CALLBACK" not in name}
+    env = {name: value for name, value in for_ansible(base_environment(tmp_path)).items() if "CALLBACK" not in name}
     env["NO_COLOR"] = "1"
     env["MOLECULE_EPHEMERAL_DIRECTORY"] = str(tmp_path / "molecule")
     done = subprocess.run(

@@ -15,6 +15,8 @@ from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._following i
 
 from tests.functional.support import without_internals
 
+pytestmark = pytest.mark.measured
+
 RUN_THREE = """
 - name: Refresh
   capacityops.bmc_helix.etl_action:

@@ -64,7 +64,7 @@ class Portal:
 
     def __init__(self):
         self.options = []
-        self.error = None
+        self.errors = []
 
     def connect(self, options, redactor, clock, connections=1, carried=None):
         self.options.append(dict(options))
@@ -72,8 +72,8 @@ class Portal:
         return self
 
     def current(self):
-        if self.error:
-            raise self.error
+        if self.errors:
+            raise self.errors[0]
         return self.export()["token"]
 
     def export(self):
@@ -350,9 +350,11 @@ def test_a_variable_may_hold_the_lookup_itself(lookup, portal):
 
 
 def test_errors_say_what_to_do_and_hide_their_cause(lookup, portal):
-    portal.error = AuthenticationError(
-        "The login was refused (HTTP 401).", remedy="Check the keys.", server_message=f"no such key {SECRET}"
-    )
+    portal.errors = [
+        AuthenticationError(
+            "The login was refused (HTTP 401).", remedy="Check the keys.", server_message=f"no such key {SECRET}"
+        )
+    ]
     with pytest.raises(AnsibleLookupError) as caught:
         lookup(**KEYS)
     assert str(caught.value) == (
@@ -363,14 +365,14 @@ def test_errors_say_what_to_do_and_hide_their_cause(lookup, portal):
 
 
 def test_errors_of_options(lookup, portal):
-    portal.error = OptionError("The option url is missing.", remedy="Set it.")
+    portal.errors = [OptionError("The option url is missing.", remedy="Set it.")]
     with pytest.raises(AnsibleOptionsError, match=r"^jwt_token: The option url is missing. Set it.$") as caught:
         lookup(**KEYS)
     assert caught.value.__suppress_context__
 
 
 def test_a_missing_library_names_the_interpreter(lookup, portal):
-    portal.error = MissingLibraryError("The Python library requests is missing.")
+    portal.errors = [MissingLibraryError("The Python library requests is missing.")]
     with pytest.raises(AnsibleLookupError) as caught:
         lookup(**KEYS)
     assert f"requests is missing in {sys.executable}" in str(caught.value)

@@ -47,7 +47,7 @@ class Server:
 
     def __init__(self):
         self.calls = []
-        self.error = None
+        self.errors = []
         self.keeps_old = False
         self.usable = USABLE
 
@@ -55,8 +55,8 @@ class Server:
         self.calls.append(carried)
         if carried and self.keeps_old:
             return {**carried, "usable": 5.0}
-        if self.error:
-            raise self.error
+        if self.errors:
+            raise self.errors[0]
         number = len(self.calls)
         return {"token": f"token-{number}", "refresh_token": f"refresh-{number}", "usable": self.usable, "renewals": 0}
 
@@ -159,7 +159,7 @@ def test_a_renewal_that_fails_for_the_moment_leaves_the_old_token_until_its_end(
 def test_a_token_that_is_over_is_never_given_out(ask, server, clock):
     ask()
     server.keeps_old = True
-    server.error = TransportError("No connection.")
+    server.errors = [TransportError("No connection.")]
     clock.time += 901
     with pytest.raises(TransportError, match="No connection"):
         ask()
@@ -321,9 +321,9 @@ def test_a_full_disk_costs_the_cache_and_not_the_token(ask, folder, server, monk
 
 
 def test_refused_keys_are_not_tried_again_for_a_while(ask, server, clock):
-    server.error = AuthenticationError(
-        "The login was refused.", http_status=401, remedy="Check them.", server_message="no"
-    )
+    server.errors = [
+        AuthenticationError("The login was refused.", http_status=401, remedy="Check them.", server_message="no")
+    ]
     with pytest.raises(AuthenticationError):
         ask()
     clock.time += REFUSED_SECONDS - 1
@@ -333,30 +333,30 @@ def test_refused_keys_are_not_tried_again_for_a_while(ask, server, clock):
     assert (caught.value.http_status, caught.value.kind) == (401, "authentication")
     assert caught.value.server_message == "no"
     assert len(server.calls) == 1
-    server.error = None
+    server.errors = []
     clock.time += 1
     assert ask() == "token-2"
 
 
 def test_other_keys_are_tried_at_once(ask, server):
-    server.error = AuthenticationError("The login was refused.", http_status=401)
+    server.errors = [AuthenticationError("The login was refused.", http_status=401)]
     with pytest.raises(AuthenticationError):
         ask()
-    server.error = None
+    server.errors = []
     assert ask({**IDENTITY, "access_secret_key": "the right one"}) == "token-2"
 
 
 def test_a_server_that_was_away_is_asked_again(ask, server, clock):
-    server.error = TransportError("No connection.")
+    server.errors = [TransportError("No connection.")]
     with pytest.raises(TransportError):
         ask()
-    server.error = None
+    server.errors = []
     clock.time += 0.1
     assert ask() == "token-2"
 
 
 def test_a_wrong_option_is_told_to_everybody_as_such(ask, server):
-    server.error = OptionError("The option url is missing.")
+    server.errors = [OptionError("The option url is missing.")]
     with pytest.raises(OptionError):
         ask()
     with pytest.raises(OptionError):
