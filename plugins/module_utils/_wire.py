@@ -94,6 +94,13 @@ class _Response(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_Bounded(self.fp.detach(), sock))
 
+    def begin(self) -> None:
+        """Leaves the body of a 204 in place: HTTP knows none, but the service prints samples of one for a status."""
+        super().begin()
+        length = self.headers.get("Content-Length", "").strip()
+        if self.status == http.client.NO_CONTENT and not self.chunked and length.isascii() and length.isdigit():
+            self.length = int(length)
+
     def _read_status(self) -> tuple[str, int, str]:
         """Passes over interim answers: taken for the real one, they would leave that one to the next request."""
         while True:

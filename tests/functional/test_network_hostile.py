@@ -285,6 +285,32 @@ def test_interim_answer_does_not_shift_the_answers(serve: Callable[..., RawServe
     assert api.status(321).state == "RUNNING"
 
 
+RUNNING = b'{"status": "RUNNING", "task_id": 321}'
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        answer(RUNNING, "204 No Content"),
+        b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n25\r\n" + RUNNING + b"\r\n0\r\n\r\n",
+    ],
+    ids=["length", "chunks"],
+)
+def test_a_status_in_the_body_of_a_204(serve: Callable[..., RawServer], raw: bytes) -> None:
+    """The vendor's page names 204 as the success of a status request, and prints its body. Unread, a run that is
+    under way would look like an ETL that never ran."""
+    server = serve(raw, answer(b'{"status": "ENDED", "task_id": 321}'))
+    api = api_for(server)
+    assert api.status(321).state == "RUNNING"
+    assert api.status(321).state == "ENDED"
+
+
+@pytest.mark.parametrize("length", ["", "Content-Length: 0\r\n", "Content-Length: what\r\n"])
+def test_a_204_without_a_body(serve: Callable[..., RawServer], length: str) -> None:
+    server = serve(f"HTTP/1.1 204 No Content\r\n{length}\r\n".encode())
+    assert api_for(server).status(321).state == "none"
+
+
 @pytest.mark.parametrize(
     "location",
     ["https://elsewhere.invalid/x", "/login", "//elsewhere.invalid", "\xfc\xff", "http://[", "", "https://u:p@x/"],
