@@ -205,6 +205,8 @@ class Execution:
             if verdict:
                 self._settle(verdict)
                 return
+            # It goes on: what looked like the end came from a server that lags behind, and may come again.
+            p.settling = 0
         now, deadline = self._now(), self._deadline()
         waits_for_start = self._waits_for_start()
         if waits_for_start and (not p.losses or not policy.wait):

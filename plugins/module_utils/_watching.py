@@ -154,7 +154,7 @@ class Watcher:
         if not status.exit_code:
             return verdict.outcome == "failed"
         before = self.progress.before
-        old = before is not None and (status.exit_code, status.last_exec_ts) == before[1:]
+        old = before is not None and status.exit_code == before.exit_code and not status.executed_since(before)
         return old and verdict.outcome in ("succeeded", "warning", "failed")
 
     def too_close(self) -> bool:

@@ -108,6 +108,27 @@ def test_an_exit_code_that_never_comes_is_not_waited_for_long():
     assert "without an exit code" in entry["msg"]
 
 
+@pytest.mark.parametrize("stamp", ["same", None])
+def test_a_server_that_lags_behind_does_not_end_a_run(stamp):
+    """Two servers behind one address, and one of them still shows the state before the run."""
+    w = world(start_lag=1, duration=600)
+    handle = w.model.handle
+    looks = []
+
+    def handler(exchange):
+        if exchange.method == "GET" and w.etl.state == "RUNNING":
+            looks.append(exchange)
+            if len(looks) % 2 == 0:
+                old = {"status": "ENDED", "exit_code": "OK", "last_exec_ts": stamp and w.etl.stamp}
+                return answer(200, {**old, "task_id": 321})
+        return handle(exchange)
+
+    w.task = Task(handler, w.clock)
+    entry = w.act()
+    assert (entry["outcome"], entry["evidence"]) == ("succeeded", "timestamp_changed")
+    assert not w.etl.executing
+
+
 def test_somebody_kills_the_run():
     w = world(duration=100)
     handle = w.model.handle
