@@ -42,6 +42,8 @@ options:
     description:
       - The C(etls) list of an earlier result of M(capacityops.bmc_helix.etl_action). Its C(before) tells the awaited
         execution from an older one.
+      - For an ETL that was not started because of O(capacityops.bmc_helix.etl_action#module:max_age) there is nothing
+        newer to wait for.
     type: list
     elements: dict
   start_timeout:

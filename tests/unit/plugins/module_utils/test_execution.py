@@ -611,6 +611,14 @@ def test_a_run_that_has_ended_meanwhile_needs_no_wait():
     assert (entry["outcome"], entry["polls"]) == ("succeeded", 0)
 
 
+def test_a_run_that_was_not_needed_is_not_waited_for():
+    w = world(initial_age=60)
+    spared = w.task.act(wait=False, max_age=3600)
+    assert spared["etl"]["outcome"] == "fresh"
+    entry = w.task.wait_for(baseline=spared["etls"])["etl"]
+    assert (entry["outcome"], entry["failed"]) == ("nothing_to_do", False)
+
+
 @pytest.mark.parametrize("stamp", ["start", "end"])
 def test_a_run_that_was_under_way_at_the_baseline_has_ended_meanwhile(stamp):
     w = world(initial="RUNNING", left=60, stamp=stamp)
