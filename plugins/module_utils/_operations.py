@@ -130,6 +130,9 @@ def _baselines(given: Sequence[Mapping[str, Any]] | None) -> dict[int, EtlStatus
     """
     baselines: dict[int, EtlStatus] = {}
     for item in given or ():
+        if isinstance(item, Mapping) and "outcome" in item and item.get("before") is None:
+            # An entry of an ETL whose state could not be read then.
+            continue
         before = item.get("before", item) if isinstance(item, Mapping) else None
         status = from_public(dict(before)) if isinstance(before, Mapping) else None
         try:

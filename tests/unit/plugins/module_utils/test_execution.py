@@ -619,6 +619,14 @@ def test_a_run_that_was_not_needed_is_not_waited_for():
     assert (entry["outcome"], entry["failed"]) == ("nothing_to_do", False)
 
 
+def test_an_etl_that_was_not_there_does_not_spoil_the_baseline_of_the_others():
+    w = world(start_lag=30, duration=200)
+    started = w.task.act(wait=False, etl_id=[9, 321])
+    assert [entry["outcome"] for entry in started["etls"]] == ["failed", "accepted"]
+    entry = w.task.wait_for(baseline=started["etls"])["etl"]
+    assert (entry["outcome"], entry["failed"]) == ("succeeded", False)
+
+
 @pytest.mark.parametrize("stamp", ["start", "end"])
 def test_a_run_that_was_under_way_at_the_baseline_has_ended_meanwhile(stamp):
     w = world(initial="RUNNING", left=60, stamp=stamp)
