@@ -229,7 +229,8 @@ class Execution:
         status = self._watcher.poll()
         waited = self._now() - p.first_sent_at
         if status is not None and planning.judge_idle(EtlStatus("RUNNING"), status, "stop", self._watcher.times_none()):
-            self._overtaken(f"It was {report.PAST[p.sent or 'stop']} then: {status}.")
+            ended = "had just ended" if p.too_late else f"was {report.PAST[p.sent or 'stop']}"
+            self._overtaken(f"It {ended} then: {status}.")
         elif waited >= policy.start_timeout:
             seen = "what became of it was not seen" if p.losses else "it had not ended"
             self._overtaken(

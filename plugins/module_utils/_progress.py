@@ -41,6 +41,7 @@ class Progress:
     ambiguous: bool = False
     doubt: str = ""
     escalated: bool = False
+    too_late: bool = False
     request_id: int | None = None
     request_status: str | None = None
     started_at: str | None = None

@@ -26,7 +26,11 @@ EXPECTED = {"run": "RUNNING", "schedule": "WAITING", "stop": "(not executing)", 
 
 
 def _request(p: Progress) -> str:
-    return "" if p.request_id is None else f" (request {p.request_id})"
+    return _numbered(p.request_id)
+
+
+def _numbered(request_id: int | None) -> str:
+    return "" if request_id is None else f" (request {request_id})"
 
 
 def still_busy(p: Progress, policy: Policy) -> HelixError:
@@ -140,14 +144,21 @@ def timed_out(p: Progress, policy: Policy, became: str) -> HelixError:
         not_so = f"was not seen to {'end' if run else 'stop'} within"
     else:
         not_so = f"had not {'ended' if run else 'stopped'} after"
+    # With on_timeout the latest request is the one that ended the run; the result speaks of the run's.
+    request = _numbered(p.kept[2] if p.kept else p.request_id)
+    over = bool(run and p.kept and p.seen and p.seen.at_rest)
+    seen = "" if over else f"; last seen: {p.seen}"
+    if over:
+        remedy = "Raise wait_timeout if it needs longer."
+    elif run:
+        remedy = "Run the task again to go on waiting (it attaches to a run), or raise wait_timeout."
+    else:
+        remedy = "Run the task again, give kill_after, or use action: kill."
     return HelixError(
-        f"{p.label}{_request(p)} {not_so} {describe_seconds(policy.wait_timeout)} (wait_timeout; last seen: {p.seen})."
-        f" {became}".rstrip()
+        f"{p.label}{request} {not_so} {describe_seconds(policy.wait_timeout)} (wait_timeout{seen}). {became}".rstrip()
         + lost,
         kind=kind,
-        remedy="Run the task again to go on waiting (it attaches to a run), or raise wait_timeout."
-        if run
-        else "Run the task again, give kill_after, or use action: kill.",
+        remedy=remedy,
     )
 
 

@@ -53,7 +53,7 @@ class Sender:
                 p.warnings.append(
                     f"The {action} request for {p.label} was refused, because the execution had just ended."
                 )
-                p.sent, p.sent_at = action, now
+                p.sent, p.sent_at, p.too_late = action, now, True
                 return True
             raise
         except HelixError as error:

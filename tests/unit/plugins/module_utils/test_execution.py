@@ -170,6 +170,8 @@ def test_a_run_that_takes_too_long_is_ended_if_asked(way):
     assert {"stop": "It was stopped then", "kill": "It was killed then"}[way] in entry["msg"]
     # the result speaks of the run's request
     assert entry["task_execution_request_id"] == 20001
+    assert "(request 20001) had not ended after 100 s (wait_timeout)" in entry["msg"]
+    assert "attaches" not in entry["msg"], "there is no run any more that another task could attach to"
 
 
 def test_on_timeout_stop_that_does_not_work_is_escalated_or_told():
@@ -188,6 +190,24 @@ def test_on_timeout_stop_that_is_refused_is_told():
     entry = w.act(wait_timeout=100, on_timeout="stop")
     assert entry["outcome"] == "timed_out"
     assert "could not be told to stop" in entry["msg"]
+
+
+@pytest.mark.parametrize("way", ["stop", "kill"])
+def test_a_run_that_ended_before_it_could_be_ended_was_not_ended_by_us(way):
+    w = world(start_lag=1, duration=99.5)
+    handle = w.model.handle
+
+    def handler(exchange):
+        if exchange.path.endswith(way):
+            w.clock.pass_by(2)
+            handle(exchange)
+            return answer(200, {"task_execution_request_id": 7, "request_status": "ERROR"})
+        return handle(exchange)
+
+    w.task = Task(handler, w.clock)
+    entry = w.act(wait_timeout=100, on_timeout=way)
+    assert entry["outcome"] == "timed_out"
+    assert "It had just ended then: ENDED" in entry["msg"]
 
 
 # -- an execution that is under way -----------------------------------------------------------------------------------
