@@ -87,10 +87,12 @@ def bad_end(p: Progress, outcome: str) -> HelixError:
 def not_started(p: Progress, policy: Policy, now: float) -> tuple[str, HelixError]:
     """The request had no effect that could be seen in time: the outcome's word, and why."""
     waited = describe_seconds(now - p.first_sent_at)
+    option, limit = "start_timeout", f"within {waited} (start_timeout)"
+    if now < p.first_sent_at + policy.start_timeout:
+        option, limit = "wait_timeout", f"before wait_timeout ({describe_seconds(policy.wait_timeout)}) was over"
     if policy.action == "wait":
         return "not_started", HelixError(
-            f"{p.label} was not seen to execute since the baseline within {waited} (start_timeout);"
-            f" last seen: {p.seen}.",
+            f"{p.label} was not seen to execute since the baseline {limit}; last seen: {p.seen}.",
             kind="not_started",
             remedy="Check that it was started, and that its engine is active.",
         )
@@ -112,15 +114,15 @@ def not_started(p: Progress, policy: Policy, now: float) -> tuple[str, HelixErro
         )
     if policy.action == "run":
         return "not_started", HelixError(
-            f"{accepted} it did not start within {waited} (start_timeout). {seen}",
+            f"{accepted} it did not start {limit}. {seen}",
             kind="not_started",
             remedy="The usual causes: the remote ETL engine is inactive (maintenance) or not responding, or its"
             " scheduler is down. Look at the engine's status in the console. The request may still be carried out"
-            " later. Raise start_timeout where engines are slow.",
+            f" later. Raise {option} where engines are slow.",
         )
-    effect = "it is not seen to be scheduled" if policy.action == "schedule" else "its schedule is still there"
+    effect = "it was not seen to be scheduled" if policy.action == "schedule" else "its schedule was not seen to go"
     return "timed_out", HelixError(
-        f"{accepted} {effect} after {waited} (start_timeout). {seen}",
+        f"{accepted} {effect} {limit}. {seen}",
         kind="timed_out",
         remedy="Check in the console that the ETL has a schedule and that its engine is active.",
     )

@@ -151,6 +151,20 @@ def test_a_run_that_never_starts_names_the_likely_causes():
     assert "request 20001" in entry["msg"]
 
 
+@pytest.mark.parametrize(
+    ("action", "words"), [("run", "did not start"), ("schedule", "to be scheduled"), ("kill", "to go"), ("wait", "")]
+)
+def test_a_run_that_has_not_started_when_wait_timeout_is_over_names_that(action, words):
+    w = world(starts=False, initial="WAITING" if action == "kill" else "ENDED", kill_lag=1e6)
+    if action == "wait":
+        started = w.task.act(wait=False)
+        entry = w.task.wait_for(baseline=started["etls"], wait_timeout=60)["etl"]
+    else:
+        entry = w.act(action, wait_timeout=60)
+    assert f"{words} before wait_timeout (60 s) was over" in entry["msg"]
+    assert "start_timeout" not in entry["msg"]
+
+
 def test_wait_timeout_is_kept_to_the_second():
     w = world(duration=1e6)
     entry = w.act(wait_timeout=100, start_timeout=50)
