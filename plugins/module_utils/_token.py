@@ -251,7 +251,11 @@ class TokenSource:
         self._token = checked_token(token, "The json_web_token that the server sent")
         if isinstance(refresh_token, str) and refresh_token:
             self._refresh_token = refresh_token
-        self._renew_at = self._transport.clock.now() + max(usable_life(self._token, self._now()), 1.0)
+        life = usable_life(self._token, self._now())
+        if life <= 0:
+            # A token that was just handed out is not over: the server told no time, and our clock is wrong.
+            life = BLIND_LIFE
+        self._renew_at = self._transport.clock.now() + max(life, 1.0)
 
     def _refresh(self) -> bool:
         """One try with the refresh token. It is not documented, so no failure of it is final.

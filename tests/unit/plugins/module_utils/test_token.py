@@ -45,9 +45,9 @@ from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.s
 class Portal:
     """Counts, and answers with numbered tokens; what a test wants otherwise stands in logins and refreshes."""
 
-    def __init__(self, life=900.0, clock=None, skew=0.0, exp=True):
+    def __init__(self, life=900.0, clock=None, skew=0.0, exp=True, date=True):
         self.clock = clock or FakeClock()
-        self.life, self.skew, self.exp = life, skew, exp
+        self.life, self.skew, self.exp, self.date = life, skew, exp, date
         self.logins: list = []
         self.refreshes: list = []
         self.number = 0
@@ -56,7 +56,8 @@ class Portal:
         self.number += 1
         now = self.clock.wall() + self.skew
         claims = {"exp": now + self.life} if self.exp else {}
-        return login_answer(self.number, refresh, date=formatdate(now, usegmt=True), **claims)
+        told = formatdate(now, usegmt=True) if self.date else ""
+        return login_answer(self.number, refresh, date=told, **claims)
 
     def __call__(self, exchange):
         if exchange.path == LOGIN_PATH:
@@ -90,6 +91,18 @@ def test_the_tenant_is_sent_where_it_is_given():
     _tokens, transport = source(Portal(), access_key=KEY, access_secret_key=SECRET, tenant_id="42")
     _tokens.current()
     assert transport.exchanges[0].payload["tenant_id"] == "42"
+
+
+def test_a_new_token_is_not_over_whatever_our_clock_says():
+    """Without a Date header only our clock is left; where it is wrong, each look of a wait would renew the token."""
+    portal = Portal(skew=-7200.0, date=False)
+    tokens, transport = source(portal)
+    tokens.current()
+    portal.clock.pass_by(BLIND_LIFE - 1)
+    assert number_of(tokens.current()) == 1
+    portal.clock.pass_by(2)
+    assert number_of(tokens.current()) == 2
+    assert transport.lines == ["POST " + LOGIN_PATH, "POST " + REFRESH_PATH]
 
 
 def test_one_login_for_many_uses():
