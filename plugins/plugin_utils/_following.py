@@ -17,7 +17,12 @@ from ansible.utils.display import Display
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy, describe_seconds
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import entry, lost_sight
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import (
+    entry,
+    lost_sight,
+    refused,
+    summary,
+)
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._slices import CARRIED
 
 #: Seconds: no two lines about an ETL are nearer to each other.
@@ -87,20 +92,31 @@ class FollowingAction(ActionBase):
             module_args.pop("_slice_key", None)
         if carried and answer.get("failed") and not answer.get("etls"):
             policy = Policy(action=str(self._task.args.get("action", "wait")))
-            entries = []
-            for p in (Progress(**data) for data in carried["progress"]):
-                if not p.done:
-                    problem = lost_sight(p, HelixError("the module did not come to its end.", kind="internal_error"))
-                    p.phase, p.outcome, p.failed = "done", "unconfirmed", True
-                    p.reason, p.remedy, p.error = problem.message, problem.remedy, problem.facts()
-                entries.append(entry(p, policy))
-            answer["etls"] = entries
+            died = HelixError(str(answer.get("msg") or "the module did not come to its end."), kind="internal_error")
+            elapsed = float(carried["elapsed"])
+            entries = [entry(_cut_off(Progress(**data), died, elapsed), policy) for data in carried["progress"]]
+            answer.update(
+                action=policy.action, changed=any(e["changed"] for e in entries), etls=entries, msg=summary(entries)
+            )
+            if len(entries) == 1:
+                answer["etl"] = entries[0]
         return answer
 
     def _host_label(self, task_vars: dict[str, Any]) -> str:
         """The host's name where several wait at once, so that their lines can be told apart."""
         hosts = task_vars.get("ansible_play_hosts") or []
         return f"[{task_vars.get('inventory_hostname')}] " if len(hosts) > 1 else ""
+
+
+def _cut_off(p: Progress, died: HelixError, elapsed: float) -> Progress:
+    """What is known of an ETL whose slice died. What was not asked for yet was not started."""
+    if not p.done:
+        begun = p.accepted or p.ambiguous or p.attached
+        problem = lost_sight(p, died) if begun else refused(p, died)
+        p.phase, p.outcome, p.failed = "done", "unconfirmed" if begun else "failed", True
+        p.ended = None if p.began is None else elapsed
+        p.reason, p.remedy, p.error = problem.message, problem.remedy, problem.facts()
+    return p
 
 
 def heartbeat(number: int) -> float:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._following import Reporter, heartbeat
+from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._following import Reporter, _cut_off, heartbeat
 
 from tests.functional.support import without_internals
 
@@ -117,6 +118,9 @@ def test_a_module_that_dies_in_the_middle_does_not_take_what_was_started_with_it
     assert task["etls"][0]["etl_id"] == 701
     assert "701" in task["etls"][0]["msg"]
     assert "does not exist" in task["msg"]
+    assert "ETL 701 got the run request" in task["msg"], "who reads only the message must learn that it was started"
+    assert task.changed
+    assert task["etl"] == task["etls"][0]
 
 
 def progress(etl_id: int, **fields: Any) -> Progress:
@@ -143,6 +147,16 @@ def test_an_etl_that_is_done_is_told_once():
         "  ETL 2: requested, not started yet, still shows ENDED (12 s)",
     ]
     assert reporter.lines([done, other], 30) == ["  ETL 2: requested, not started yet, still shows ENDED (30 s)"]
+
+
+def test_an_etl_that_waited_for_its_turn_when_the_module_died_was_not_started():
+    died = HelixError("The file of ca_path does not exist.")
+    begun = _cut_off(progress(1, phase="follow", sent="run", accepted=True, changed=True), died, 12.0)
+    other = _cut_off(Progress(2), died, 12.0)
+    assert (begun.outcome, other.outcome) == ("unconfirmed", "failed")
+    assert "ETL 1 got the run request" in begun.reason
+    assert (begun.ended, other.ended) == (12.0, None)
+    assert other.reason == "ETL 2: The file of ca_path does not exist."
 
 
 def test_the_heartbeat_grows_sparser():
