@@ -78,7 +78,12 @@ class FollowingAction(ActionBase):
                 return self._without_slice(answer, carried)
             carried = answer[CARRIED]
             number += 1
-            for line in reporter.lines([Progress(**data) for data in carried["progress"]], float(carried["elapsed"])):
+            elapsed = float(carried["elapsed"])
+            if self._task.no_log:
+                lines = [reporter.silent(elapsed)]
+            else:
+                lines = reporter.lines([Progress(**data) for data in carried["progress"]], elapsed)
+            for line in lines:
                 # On standard error: whoever reads results from standard output (the json callback) is not disturbed.
                 display.display(line, stderr=True)
 
@@ -130,6 +135,10 @@ class Reporter:
     def __init__(self, host_label: str) -> None:
         self._prefix = f"  {host_label}"
         self._told: set[int] = set()
+
+    def silent(self, elapsed: float) -> str:
+        """The line of a task whose result is not to be shown: only that it goes on."""
+        return f"{self._prefix}waiting ({describe_seconds(elapsed)}; no_log hides the rest)"
 
     def lines(self, progress: list[Progress], elapsed: float) -> list[str]:
         """The lines to print now: one for each ETL under way or just done, or one for all of them."""
