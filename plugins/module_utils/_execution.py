@@ -157,7 +157,7 @@ class Execution:
         # What executed at the baseline is awaited too; where the time stamp is the start's, only this tells its end.
         p.seen_executing = p.seen_executing or bool(baseline and baseline.executing)
         verdict = self._watcher.judge(status)
-        if verdict:
+        if verdict and (policy.check_mode or not self._watcher.is_unsettled(verdict, status)):
             self._settle(verdict)
         elif policy.until == "finished" and baseline is None and not status.executing:
             p.reason = f"nothing is executing ({status})"

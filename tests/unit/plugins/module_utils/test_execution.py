@@ -671,6 +671,14 @@ def test_a_run_that_was_under_way_at_the_baseline_has_ended_meanwhile(stamp):
     assert (entry["outcome"], entry["failed"]) == ("succeeded", False)
 
 
+def test_the_first_look_may_come_before_the_exit_code():
+    w = world(initial="RUNNING", left=60, exit_lag=2.0, stamp="start")
+    seen = w.task.act(wait=False)
+    w.clock.pass_by(60)
+    entry = w.task.wait_for(baseline=seen["etls"])["etl"]
+    assert (entry["outcome"], entry["failed"]) == ("succeeded", False)
+
+
 def test_waiting_for_a_run_that_never_starts():
     w = world(starts=False)
     started = w.task.act(wait=False)
