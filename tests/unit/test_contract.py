@@ -423,3 +423,70 @@ def test_everything_that_is_called_has_an_integration_target() -> None:
     roles = {f"role_{path.name}" for path in (ROOT / "roles").iterdir()}
     lookups = {f"lookup_{path.stem}" for path in (ROOT / "plugins" / "lookup").glob("[a-z]*.py")}
     assert targets - {"setup_simulator"} == {*MODULES, *roles, *lookups}
+
+
+# -- what is said of failures -----------------------------------------------------------------------------------------
+
+
+def raised() -> list[ast.Call]:
+    """Every call, in the library and in what plugins share, that makes one of our errors."""
+    errors = {node.name for node in ast.walk(tree("module_utils", "_errors")) if isinstance(node, ast.ClassDef)}
+    paths = [path for folder in ("module_utils", "plugin_utils") for path in (ROOT / "plugins" / folder).glob("*.py")]
+    calls = [node for path in paths for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+    return [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in errors]
+
+
+def words(node: ast.AST) -> list[str]:
+    """The texts that an expression may become, with a NUL where something is put in."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return [node.value]
+    if isinstance(node, ast.JoinedStr):
+        return ["".join(v.value if isinstance(v, ast.Constant) else "\0" for v in node.values)]
+    if isinstance(node, ast.BinOp):
+        return [left + right for left in words(node.left) for right in words(node.right)]
+    if isinstance(node, ast.IfExp):
+        return [*words(node.body), *words(node.orelse)]
+    return ["\0"]
+
+
+def kinds() -> set[str]:
+    found = {word for call in raised() for key in call.keywords if key.arg == "kind" for word in words(key.value)}
+    for node in ast.walk(tree("module_utils", "_errors")):
+        if isinstance(node, ast.ClassDef):
+            found |= {
+                item.value.value
+                for item in node.body
+                if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == "kind"
+                if isinstance(item.value, ast.Constant)
+            }
+    # The root's word is never used: whoever raises the root says which kind it is. NUL: handed on from another error.
+    return found - {"error", "\0"}
+
+
+def test_every_kind_of_failure_is_explained() -> None:
+    text = (ROOT / "docs" / "docsite" / "rst" / "guide_troubleshooting.rst").read_text(encoding="utf-8")
+    table = re.search(r"^All kinds\n-+\n(.*?)^\w[^\n]*\n---", text, re.MULTILINE | re.DOTALL)
+    assert table
+    listed = re.findall(r"``(\w+)``", "".join(re.findall(r"^   \* - (.*)$", table[1], re.MULTILINE)))
+    assert sorted(listed) == sorted(kinds())
+    messages = text[table.end() :]
+    assert [kind for kind in sorted(kinds()) if f"*{kind}" not in messages and f"{kind}*" not in messages] == []
+
+
+def test_the_module_lists_every_kind_of_failure() -> None:
+    module = importlib.import_module(f"{NAMESPACE}.plugins.modules.etl_action")
+    returned = yaml.safe_load(module.RETURN)["error"]["contains"]["kind"]["description"]
+    assert set(re.findall(r"V\((\w+)\)", " ".join(returned))) == kinds()
+
+
+def test_every_message_is_in_the_guide() -> None:
+    """Its longest fixed part is; so whoever searches the page for a few words of a message finds it."""
+    text = (ROOT / "docs" / "docsite" / "rst" / "guide_troubleshooting.rst").read_text(encoding="utf-8")
+    guide = re.sub(r"\s+", " ", text).lower()
+    missing = []
+    for call in raised():
+        for message in words(call.args[0]) if call.args else []:
+            longest = max((part.strip(" .,:;()") for part in message.split("\0")), key=len)
+            if longest.lower() not in guide:
+                missing.append(message.replace("\0", "…"))
+    assert missing == []
