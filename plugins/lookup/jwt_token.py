@@ -56,7 +56,7 @@ seealso:
 EXAMPLES = r"""
 - name: Call an endpoint that has no module
   ansible.builtin.uri:
-    url: "https://acme-itom.onbmc.com/dco/api/v1/etls"
+    url: "https://acme-itom.onbmc.com/opt/api/agentdata/about"
     headers:
       Authorization: "Bearer {{ lookup('capacityops.bmc_helix.jwt_token', url='https://acme-itom.onbmc.com') }}"
   no_log: true
