@@ -181,7 +181,7 @@ def test_etl_report_tells_states_and_the_last_chain(
     assert "The last chain" in page.texts
     assert "1. a <step>" in page.texts
     told = page.texts[page.texts.index("The last chain", page.texts.index("ETLs")) :]
-    for step, outcome in (("2. <i>off</i>", "skipped"), ("3. ETL 99", "failed"), ("4. Export", "not reached")):
+    for step, outcome in (("2. <i>off</i>", "skipped"), ("3. run 99", "failed"), ("4. Export", "not reached")):
         assert told[told.index(step) + 1] == outcome
     assert not re.search(r"(src|href)=|@import|url\(", text), "the page must not need anything else"
 
