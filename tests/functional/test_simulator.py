@@ -433,12 +433,19 @@ def test_data_of_the_page(api: Probe, control: Control) -> None:
     for _number in range(30):
         api.status(321)
     control.advance(3)
+    control.fault({"exchange": "status"}, {"kind": "status", "code": 503})
+    api.status(118)
+    api.status(118)
     data = api.call("GET", "/_page.json").json
-    assert len(data["requests"]) == 20
-    assert data["counters"]["statuses"] == 30
+    seen = [(row["path"].rpartition("/")[2], row["status"], row["count"]) for row in data["requests"]]
+    assert seen == [("status", 200, 1), ("status", 503, 1), ("status", 200, 30), ("run", 200, 1), ("login", 200, 1)]
+    assert data["counters"]["statuses"] == 32
     etl = next(etl for etl in data["etls"] if etl["id"] == 321)
     assert (etl["state"], etl["due"] - etl["since"]) == ("RUNNING", pytest.approx(8))
-    assert control.counters()["requests"] == 32, "the page itself is not counted"
+    assert control.counters()["requests"] == 34, "the page itself is not counted"
+    for _number in range(30):
+        api.call("GET", "/nowhere")
+    assert len(api.call("GET", "/_page.json").json["requests"]) == 20
 
 
 # --- the documentation --------------------------------------------------------------------------------------------

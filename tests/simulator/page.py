@@ -14,7 +14,8 @@ from aiohttp import web
 
 from .world import World
 
-_SHOWN_REQUESTS = 20
+_SHOWN_ROWS = 20
+_SEEN_REQUESTS = 2_000
 
 
 def page_routes(world: World) -> list[web.RouteDef]:
@@ -37,7 +38,22 @@ def snapshot(world: World) -> dict[str, Any]:
         "outage": max(0.0, world.outage_until - now),
         "counters": world.counters(),
         "etls": [_etl(world, etl_id, now) for etl_id in sorted(world.etls)],
-        "requests": [
+        "requests": _requests(world),
+    }
+
+
+def _requests(world: World) -> list[dict[str, Any]]:
+    """The newest first. Status reads that went well become one row with their number, or nothing else would be seen."""
+    rows: list[dict[str, Any]] = []
+    for entry in islice(reversed(world.journal.entries), _SEEN_REQUESTS):
+        look = entry.exchange == "status" and entry.status in (200, 204) and not entry.fault
+        if look and rows and rows[-1]["looked_at"]:
+            rows[-1]["count"] += 1
+            rows[-1]["looked_at"] = sorted({*rows[-1]["looked_at"], entry.etl_id})
+            continue
+        if len(rows) == _SHOWN_ROWS:
+            break
+        rows.append(
             {
                 "time": world.shown(entry.time),
                 "method": entry.method,
@@ -45,10 +61,11 @@ def snapshot(world: World) -> dict[str, Any]:
                 "status": entry.status,
                 "fault": entry.fault,
                 "write": entry.write,
+                "looked_at": [entry.etl_id] if look else [],
+                "count": 1,
             }
-            for entry in islice(reversed(world.journal.entries), _SHOWN_REQUESTS)
-        ],
-    }
+        )
+    return rows
 
 
 def _etl(world: World, etl_id: int, now: float) -> dict[str, Any]:

@@ -32,7 +32,7 @@ DEMO: dict[str, Any] = {
         },
         {
             "id": 321,
-            "name": "Generic - CSV Columnar File Parser",
+            "name": "Nightly vCenter import",
             "state": "ENDED",
             "duration": 8,
             "start_lag": 2,
