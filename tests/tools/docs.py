@@ -46,6 +46,8 @@ def docs(environment: Environment) -> None:
     for page in pages.rglob("*.rst"):
         # The theme has a table of contents at the side.
         text = re.sub(r"^\.\. contents::.*\n(?: +:.*\n)*", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        # antsibull-docs writes the name with capitals: Capacityops.Bmc_Helix.
+        text = re.sub(r"^.+ Release Notes$", "Release notes", text, count=1, flags=re.MULTILINE)
         page.write_text(text, encoding="utf-8")
     # Our own first page: the one that antsibull-docs wrote has neither captions nor short names for the side bar.
     index = (DOCS / "sphinx" / "index.rst").read_text(encoding="utf-8")
