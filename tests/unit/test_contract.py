@@ -434,7 +434,7 @@ def raised() -> list[tuple[ast.Call, dict[str, list[ast.expr]]]]:
     """
     errors = {node.name for node in ast.walk(tree("module_utils", "_errors")) if isinstance(node, ast.ClassDef)}
     found = []
-    for path in [path for folder in ("module_utils", "plugin_utils") for path in (ROOT / "plugins" / folder).glob("*.py")]:
+    for path in [*ROOT.glob("plugins/module_utils/*.py"), *ROOT.glob("plugins/plugin_utils/*.py")]:
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(function, ast.FunctionDef):
                 continue
