@@ -316,10 +316,10 @@ error:
     kind:
       description:
         - The sort of failure, one of V(authentication), V(permission), V(etl_not_found), V(etl_name),
-          V(invalid_option), V(missing_library), V(connection), V(timeout), V(tls), V(proxy), V(redirected), V(wrong_address),
-          V(rate_limited), V(server_error), V(unexpected_answer), V(request_refused), V(already_running),
-          V(exit_error), V(exit_warning), V(aborted), V(not_started), V(timed_out), V(unconfirmed),
-          V(internal_error).
+          V(invalid_option), V(missing_library), V(connection), V(timeout), V(tls), V(proxy), V(redirected),
+          V(wrong_address), V(rate_limited), V(server_error), V(unexpected_answer), V(request_refused),
+          V(already_running), V(exit_error), V(exit_warning), V(aborted), V(not_started), V(timed_out),
+          V(unconfirmed), V(internal_error).
       type: str
       returned: always
       sample: etl_not_found
