@@ -44,11 +44,12 @@ def by_name(names: Sequence[str], etls: Sequence[Etl], warn: Callable[[str], Non
     targets: list[Target] = []
     problems: list[str] = []
     for name in _once(names, "etl_name", warn):
-        fitting = [etl for etl in etls if etl.name == name]
+        # A list that tells of the same ETL twice does not make two of it.
+        fitting = list(dict.fromkeys(etl.etl_id for etl in etls if etl.name == name))
         if len(fitting) == 1:
-            targets.append(Target(fitting[0].etl_id, name))
+            targets.append(Target(fitting[0], name))
         elif fitting:
-            ids = ", ".join(str(etl.etl_id) for etl in fitting)
+            ids = ", ".join(map(str, fitting))
             problems.append(f"{name!r} is the name of several ETLs (ids {ids}): give etl_id instead.")
         else:
             problems.append(f"there is no ETL named {name!r}. {_nearest(name, etls)}")

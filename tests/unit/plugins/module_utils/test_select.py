@@ -48,6 +48,11 @@ def test_names_in_their_order_each_once(warnings):
     assert len(warnings) == 1
 
 
+def test_an_etl_that_the_list_tells_of_twice_is_one(warnings):
+    assert by_name(["Nightly import"], [*ETLS, ETLS[1]], warnings.append) == [Target(321, "Nightly import")]
+    assert warnings == []
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [
