@@ -94,7 +94,7 @@ msg:
 etls:
   description:
     - One entry for each ETL, in the order given, with the keys of RV(capacityops.bmc_helix.etl_action#module:etls).
-    - RV(etls[].outcome) is one of V(succeeded), V(warning), V(failed), V(aborted), V(service_on), V(service_off),
+    - RV(etls[].outcome) is one of V(succeeded), V(warning), V(failed), V(aborted), V(service_off),
       V(executing), V(idle), V(nothing_to_do), V(not_started), V(timed_out), V(unconfirmed).
   returned: always
   type: list
