@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import subprocess
 import sys
@@ -108,3 +109,21 @@ def test_the_tarball_has_the_simulator_and_no_junk(environment: dict[str, str], 
     assert wanted <= names
     unwanted = (".venv", ".cache", ".ci", ".git", "dist", "tests/tools", "tests/functional", "tests/output", "Makefile")
     assert [name for name in names if name.startswith(unwanted) or name.endswith((".pyc", ".tar.gz"))] == []
+
+
+def test_every_playbook_can_be_played_by_make_demo() -> None:
+    variants = runpy.run_path(str(ROOT / "tests" / "tools" / "variants.py"))["VARIANTS"]
+    plays = [play for variant in variants.values() for play in variant.plays]
+    assert {play.playbook for play in plays} == {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
+    for name in (word for play in plays for word in play.variables if "=" not in word):
+        assert (ROOT / "tests" / "demo" / "vars" / name).is_file(), name
+    testing = (ROOT / "TESTING.md").read_text(encoding="utf-8")
+    assert [name for name in variants if f"| `{name}` |" not in testing] == []
+    listed = subprocess.run(
+        [sys.executable, "-B", str(ROOT / "tests" / "tools" / "dev.py"), "demo", "list"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ")] == [*variants, "all"]

@@ -11,14 +11,19 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
+import sys
 import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
 
 from build import build, install, only_installed
 from common import CACHE, COLLECTION, ROOT, ToolError, clean_environment, run, say
 from environments import Environment
+from variants import VARIANTS, Play, Variant
 
 DEMO = ROOT / "tests" / "demo"
 STATE = CACHE / "demo" / "simulator"
@@ -29,7 +34,7 @@ ACCESS_SECRET_KEY = "demo-secret-key-vJ3mZ8tq-0kTn5Rw"
 
 
 def start(environment: Environment, arguments: list[str]) -> None:
-    """Build, install, start the simulator unless it runs, play."""
+    """Build, install, start the simulator unless it runs, play: tests/demo/demo.yml, or what the first word names."""
     tarball = build(environment)
     collections = CACHE / "demo" / "collections"
     folder = install(environment, tarball, collections)
@@ -50,12 +55,16 @@ def start(environment: Environment, arguments: list[str]) -> None:
         "HELIX_CA_PATH": simulator["ca_file"],
         "HELIX_ACCESS_KEY": ACCESS_KEY,
         "HELIX_ACCESS_SECRET_KEY": ACCESS_SECRET_KEY,
-        "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
     }
+    word, *rest = arguments or [""]
+    if word == "all" or word in VARIANTS:
+        for name in VARIANTS if word == "all" else [word]:
+            _vary(environment, env, simulator, name, rest)
+        return
     command = [environment.bin / "ansible-playbook", "-i", "tests/inventory.yml", "tests/demo/demo.yml", *arguments]
     say("ansible-playbook -i tests/inventory.yml tests/demo/demo.yml")
     began = time.monotonic()
-    run(command, env=env)
+    run(command, env={**env, "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"})
     say(f"the playbook took {time.monotonic() - began:.1f} s. Once more: make demo   The end: make demo-stop")
 
 
@@ -73,6 +82,129 @@ def stop() -> None:
         os.kill(simulator["pid"], signal.SIGKILL)
     shutil.rmtree(STATE, ignore_errors=True)
     say("the simulator has stopped")
+
+
+def _vary(
+    environment: Environment, env: dict[str, str], simulator: dict[str, Any], name: str, arguments: list[str]
+) -> None:
+    """Play a variant on a tenant that is as new, and look whether what had to happen happened."""
+    variant = VARIANTS[name]
+    print()
+    say(f"{name}: {variant.about}")
+    _forget(simulator)
+    before = _states(simulator)
+    with _controller(environment, env, variant) as whole_env:
+        for play in variant.plays:
+            _play(environment, whole_env, play, arguments)
+    if variant.restores:
+        after = _states(simulator)
+        changed = [f"{etl} was {before[etl]} and is {after[etl]}" for etl in before if before[etl] != after[etl]]
+        if changed:
+            raise ToolError(f"Not every ETL is as it was: {', '.join(changed)}.")
+        told = ", ".join(f"{etl} {state}" for etl, state in after.items())
+        say(f"asked the tenant itself: every ETL is in the state in which it was before ({told})")
+    if variant.makes:
+        made = CACHE / "demo" / variant.makes
+        if not made.is_file():
+            raise ToolError(f"There is no {made.relative_to(ROOT)}.")
+        say(f"open it in a browser: {made.as_uri()}")
+    say(f"{name}: good")
+
+
+def _play(environment: Environment, env: dict[str, str], play: Play, arguments: list[str]) -> None:
+    """Run ansible-playbook; show what it says as it comes, and hold it against what it has to say."""
+    words = ["-i", "tests/inventory.yml", f"{COLLECTION}.{play.playbook}"]
+    for variable in play.variables:
+        words += ["-e", variable if "=" in variable else f"@tests/demo/vars/{variable}"]
+    words += arguments
+    say(f"ansible-playbook {' '.join(words)}")
+    # A role has many tasks that are for other cases.
+    env = {**env, "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "false"}
+    if sys.stdout.isatty():
+        env["ANSIBLE_FORCE_COLOR"] = "true"
+    shown = []
+    began = time.monotonic()
+    with subprocess.Popen(
+        [environment.bin / "ansible-playbook", *words],
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            shown.append(line)
+    if process.returncode != play.status:
+        wanted = f"red, with status {play.status}," if play.status else "well"
+        raise ToolError(f"This run had to end {wanted} and ended with status {process.returncode}.")
+    # Arguments such as --check change what is said.
+    if not arguments and play.says not in "".join(shown):
+        raise ToolError(f"This run had to say '{play.says}', and did not.")
+    how = f"ended red, with status {play.status}, as it has to" if play.status else "ended well"
+    say(f"this run took {time.monotonic() - began:.1f} s and {how}")
+
+
+@contextlib.contextmanager
+def _controller(environment: Environment, env: dict[str, str], variant: Variant) -> Iterator[dict[str, str]]:
+    """The process environment of the plays; with a fake of AWX where the variant needs one."""
+    if not variant.awx:
+        yield env
+        return
+    modules = environment.site_packages / "ansible_collections" / "awx"
+    if not modules.is_dir():
+        raise ToolError("The collection awx.awx could not be installed here, and this variant needs it.")
+    link = CACHE / "demo" / "collections" / "ansible_collections" / "awx"
+    link.unlink(missing_ok=True)
+    link.symlink_to(modules)
+    # It ends when its standard input does.
+    code = (
+        "import sys\n"
+        "from tests.awx.fake_awx import TOKEN, FakeAwxServer\n"
+        "with FakeAwxServer() as server:\n"
+        "    print(server.url, TOKEN, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [environment.python, "-c", code],
+        cwd=ROOT,
+        env=clean_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        answer = process.stdout.readline().split() if process.stdout else []
+        if len(answer) != 2:
+            raise ToolError("The fake of AWX did not start.")
+        say(f"started a FAKE of AWX's API at {answer[0]}: it keeps AWX's rules, and runs nothing")
+        yield {**env, "CONTROLLER_HOST": answer[0], "CONTROLLER_OAUTH_TOKEN": answer[1]}
+
+
+def _forget(simulator: dict[str, Any]) -> None:
+    """The tenant is as new, and nothing is left of earlier variants."""
+    _control(simulator, "POST", "/reset")
+    for name in ("chain.json", "maintenance.json", "report.html"):
+        (CACHE / "demo" / name).unlink(missing_ok=True)
+
+
+def _states(simulator: dict[str, Any]) -> dict[int, str]:
+    return {etl["id"]: etl["state"] for etl in _control(simulator, "GET", "/etls")}
+
+
+def _control(simulator: dict[str, Any], method: str, path: str) -> Any:
+    """Ask the simulator itself, not the API that it pretends to be."""
+    data = b"{}" if method == "POST" else None
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{simulator['url']}/_simulator{path}", data, headers, method=method)
+    handlers = (
+        urllib.request.ProxyHandler({}),
+        urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=simulator["ca_file"])),
+    )
+    with urllib.request.build_opener(*handlers).open(request, timeout=30) as answer:
+        return json.loads(answer.read())
 
 
 def _prove(environment: Environment, env: dict[str, str], folder: Path) -> None:

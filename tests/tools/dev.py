@@ -21,13 +21,17 @@ import environments
 import lint
 import release
 import testing
+import variants
 from common import CACHE, ROOT, ToolError, run, say
 
 import docs
 
 
 def _demo(arguments: list[str]) -> None:
-    """a real playbook, from the built tarball, against the simulator"""
+    """a real playbook, from the built tarball, against the simulator (ARGS=list for all the others)"""
+    if arguments == ["list"]:
+        print(variants.listing())
+        return
     demo.start(environments.test_environment(), arguments)
 
 
