@@ -86,6 +86,8 @@ def test_entering_stops_everything_and_leaving_puts_it_back(
     maintenance: Maintenance, simulator: SimulatorProcess, record: Path
 ) -> None:
     control = simulator.control
+    # A text of the server is never a template.
+    control.patch_etl(1, name="Service {{ 6 * 7 }} on")
     done = maintenance("entered")
     assert done.rc == 0, done.output
     assert states(control) == IDLE
@@ -101,6 +103,8 @@ def test_entering_stops_everything_and_leaving_puts_it_back(
     (result,) = results(done)
     assert result["changed"] is True
     assert result["record"] == json.loads(record.read_text())
+    assert result["notes"] == []
+    assert "Service {{ 6 * 7 }} on: The service ETL 1 is off." in done.task(f"{ROLE} : What became of it")["msg"]
 
     done = maintenance("left", "left", etl_maintenance_name_pattern="")
     assert done.rc == 0, done.output
@@ -258,3 +262,39 @@ def test_the_choice_must_be_clear_and_fit_something(maintenance: Maintenance, si
     done = maintenance("entered", etl_maintenance_name_pattern="nothing*")
     assert "No ETL has a name like nothing*" in done.task()["msg"]
     assert simulator.control.counters()["writes"] == 0
+
+
+def test_an_earlier_maintenance_of_other_etls_is_told(maintenance: Maintenance, simulator: SimulatorProcess) -> None:
+    chosen = {"etl_maintenance_name_pattern": ""}
+    assert maintenance("entered", etl_maintenance_etl_id=[1], **chosen).rc == 0
+    done = maintenance("entered", "left", etl_maintenance_etl_id=[3], **chosen)
+    assert done.rc == 0, done.output
+    assert states(simulator.control)[1] == "SERVICE_ON"
+    [note] = results(done)[0]["notes"]
+    assert "of an earlier maintenance that was not left: Service on." in note
+    assert note in done.output
+
+
+def test_a_folder_that_is_not_there_stops_nothing(
+    maintenance: Maintenance, simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    done = maintenance("entered", etl_maintenance_record_file=str(tmp_path / "nowhere" / "record.json"))
+    assert done.rc == 2
+    assert "nowhere" in done.task()["msg"]
+    assert simulator.control.counters()["writes"] == 0
+
+
+def test_a_host_with_the_record_that_cannot_be_reached_is_a_failure_that_can_be_rescued(
+    maintenance: Maintenance, simulator: SimulatorProcess, record: Path
+) -> None:
+    gone = {"etl_maintenance_record_host": "gone.invalid"}
+    done = maintenance("entered", **gone)
+    assert done.rc == 2, done.output
+    assert "on gone.invalid, which cannot be reached, so nothing was stopped" in done.task()["msg"]
+    assert simulator.control.counters()["writes"] == 0
+    # With the record at hand, the ETLs are put back all the same.
+    assert maintenance("entered").rc == 0
+    done = maintenance("left", etl_maintenance_record=json.loads(record.read_text()), **gone)
+    assert done.rc == 2, done.output
+    assert "The ETLs were put back all the same" in done.task()["msg"]
+    assert states(simulator.control) == BACK
