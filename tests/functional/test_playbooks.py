@@ -263,21 +263,28 @@ def test_a_failing_deployment_leaves_maintenance_and_is_red(
     done = deploy("- name: Break\n  ansible.builtin.fail:\n    msg: no space left\n")
     assert done.rc == 2
     assert "Deployment on localhost failed: Task 'Break' failed: no space left" in done.task()["msg"]
+    assert "Maintenance is left: 1 ETL is as it was." in done.task()["msg"]
+    assert done.task()["msg"].endswith("Not done: the refresh chain, the verification.")
     assert simulator.control.status(1)["state"] == "SERVICE_ON"
     assert simulator.control.executions(2) == []
 
 
-def test_an_unreachable_target_leaves_maintenance_and_is_red(
-    deploy: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path
-) -> None:
+@pytest.fixture
+def engines(tmp_path: Path) -> Path:
+    """An inventory: engine1 is this machine, engine2 cannot be reached."""
     inventory = tmp_path / "inventory.yml"
     local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     gone = {"ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_ssh_common_args": "-o ConnectTimeout=2"}
-    hosts = {"localhost": local, "engine1": local, "engine2": gone}
-    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+    inventory.write_text(json.dumps({"all": {"hosts": {"localhost": local, "engine1": local, "engine2": gone}}}))
+    return inventory
+
+
+def test_an_unreachable_target_leaves_maintenance_and_is_red(
+    deploy: Callable[..., Played], simulator: SimulatorProcess, engines: Path
+) -> None:
     done = deploy(
         "- name: Patch\n  ansible.builtin.ping:\n",
-        inventory=inventory,
+        inventory=engines,
         deploy_hosts="engine*",
         deploy_gather_facts=False,
     )
@@ -287,6 +294,37 @@ def test_an_unreachable_target_leaves_maintenance_and_is_red(
     assert "engine1" not in message
     assert simulator.control.status(1)["state"] == "SERVICE_ON"
     assert [task.host for task in done.tasks if task.task == "Patch" and task.status == "ok"] == ["engine1"]
+
+
+def test_an_unreachable_delegate_of_localhost_leaves_maintenance_and_is_red(
+    deploy: Callable[..., Played], simulator: SimulatorProcess, engines: Path
+) -> None:
+    """Then Ansible gives up localhost itself, on which maintenance is to be left."""
+    done = deploy("- name: Patch\n  ansible.builtin.ping:\n  delegate_to: engine2\n", inventory=engines)
+    assert done.rc in (2, 4), done.output
+    assert simulator.control.status(1)["state"] == "SERVICE_ON"
+    assert "Deployment on localhost failed" in done.task()["msg"]
+    assert simulator.control.executions(2) == []
+
+
+def test_a_failing_task_that_runs_once_leaves_maintenance_and_is_red(
+    deploy: Callable[..., Played], simulator: SimulatorProcess, engines: Path
+) -> None:
+    """Then Ansible counts every host of the play as failed, localhost too; with any_errors_fatal the same."""
+    tasks = """
+- name: Patch
+  ansible.builtin.command: "false"
+  run_once: true
+- name: Go on
+  ansible.builtin.ping:
+"""
+    inventory = json.loads(engines.read_text())
+    inventory["all"]["hosts"]["engine2"] = inventory["all"]["hosts"]["engine1"]
+    engines.write_text(json.dumps(inventory))
+    done = deploy(tasks, inventory=engines, deploy_hosts="engine*")
+    assert done.rc == 2, done.output
+    assert simulator.control.status(1)["state"] == "SERVICE_ON"
+    assert "Deployment on engine1 failed" in done.task()["msg"]
 
 
 def test_a_maintenance_that_cannot_be_entered_deploys_nothing(
@@ -312,6 +350,7 @@ def test_a_failing_refresh_is_red_after_maintenance_was_left(
     done = deploy("- name: Patch\n  ansible.builtin.ping:\n")
     assert done.rc == 2
     assert "After the deployment" in done.task()["msg"]
+    assert done.task()["msg"].endswith("Not done: the verification.")
     assert simulator.control.status(1)["state"] == "SERVICE_ON"
 
 
