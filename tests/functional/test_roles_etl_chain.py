@@ -210,6 +210,22 @@ def test_check_mode_walks_the_whole_chain_and_sends_nothing(
     assert done.task("capacityops.bmc_helix.etl_chain : Publish the summary for a workflow").status == "skipped"
 
 
+def test_a_folder_that_is_not_there_starts_nothing(chain: Chain, simulator: SimulatorProcess, tmp_path: Path) -> None:
+    done = chain([{"etl_id": 1}], etl_chain_result_file=str(tmp_path / "nowhere" / "result.json"))
+    assert done.rc == 2
+    assert f"There is no folder {tmp_path}/nowhere" in done.task()["msg"]
+    assert simulator.control.requests() == []
+
+
+def test_check_mode_walks_on_after_a_step_that_would_fail(chain: Chain, simulator: SimulatorProcess) -> None:
+    simulator.control.put_etl(1, state="RUNNING", duration=None)
+    steps = [{"etl_id": 1, "if_running": "fail"}, {"etl_id": 99}, {"etl_id": 2}]
+    done = chain(steps, check=True, **SHOW)
+    assert done.rc == 2, done.output
+    assert [step["outcome"] for step in result_of(done)["steps"]] == ["failed", "failed", "planned"]
+    assert simulator.control.counters()["writes"] == 0
+
+
 def test_stats_are_for_workflows_and_do_not_spoil_the_next_chain(chain: Chain) -> None:
     env = {"ANSIBLE_SHOW_CUSTOM_STATS": "true"}
     done = chain([{"etl_id": 1}], etl_chain_set_stats=True, env=env, **SHOW)

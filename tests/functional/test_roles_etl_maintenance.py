@@ -280,7 +280,10 @@ def test_a_folder_that_is_not_there_stops_nothing(
 ) -> None:
     done = maintenance("entered", etl_maintenance_record_file=str(tmp_path / "nowhere" / "record.json"))
     assert done.rc == 2
-    assert "nowhere" in done.task()["msg"]
+    assert done.task()["msg"].startswith("Maintenance is not entered. Destination directory")
+    published = done.task(f"{ROLE} : Publish why it could not be done")["ansible_facts"]["etl_maintenance_result"]
+    assert published["failed"] is True
+    assert len(published["record"]["etls"]) == 7
     assert simulator.control.counters()["writes"] == 0
 
 
