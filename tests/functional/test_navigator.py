@@ -62,8 +62,8 @@ def navigate(environment: dict[str, str], tmp_path: Path) -> Callable[..., Navig
         (project / "play.yml").write_text(
             f"---\n- name: Play\n  ansible.builtin.import_playbook: capacityops.bmc_helix.{playbook}\n"
         )
-        command: list[object] = [Path(sys.executable).with_name("ansible-navigator"), "run", "play.yml", "-i", INVENTORY]
-        command += ["--extra-vars", f"@{given}", "--ee", "false", "--mode", "stdout", *arguments]
+        command: list[object] = [Path(sys.executable).with_name("ansible-navigator"), "run", "play.yml"]
+        command += ["-i", INVENTORY, "--extra-vars", f"@{given}", "--ee", "false", "--mode", "stdout", *arguments]
         command += ["--log-file", project / "navigator.log", "--log-level", "debug"]
         quiet = {name: value for name, value in environment.items() if "CALLBACK" not in name}
         done = subprocess.run(

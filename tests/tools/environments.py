@@ -105,8 +105,8 @@ def empty_environment() -> Environment:
 
 def core_environment(core: str, python: str) -> Environment:
     """The tests' packages around another ansible-core."""
-    # The first two follow ansible-core. The others are a program of its own and what only it needs, of which an older core
-    # is no part. All other pins stay as they are.
+    # The first two follow ansible-core. The others are a program of its own and what only it needs, of which an older
+    # core is no part. All other pins stay as they are.
     left_out = ("ansible-core", "resolvelib", "ansible-navigator", "ansible-lint", "black", "onigurumacffi", "yamllint")
     pins = [pin for pin in locked("test") if re.split(r"[ =;]", pin)[0] not in left_out]
     series = ".".join(core.split(".")[:2])

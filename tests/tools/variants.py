@@ -87,7 +87,7 @@ VARIANTS = {
     "etl_stop_all": Variant(
         "emergency: everything that executes is ended; the second time nothing is left",
         (
-            Play("etl_stop_all", ("etl_stop_all.yml",), says="VMware - vCenter Extractor Service: The service ETL 53 is off."),
+            Play("etl_stop_all", ("etl_stop_all.yml",), says="The service ETL 53 is off."),
             Play("etl_stop_all", ("etl_stop_all.yml",), says="Nothing executes."),
         ),
     ),
