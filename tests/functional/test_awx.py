@@ -12,6 +12,8 @@ environment.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from tests.simulator.client import SimulatorProcess
 pytestmark = pytest.mark.timeout(300)
 HAS_AWX = (SITE_PACKAGES / "ansible_collections" / "awx" / "awx").exists()
 needs_awx = pytest.mark.skipif(not HAS_AWX, reason="the collection awx.awx is not in this environment")
+GALAXY = Path(sys.executable).with_name("ansible-galaxy")
 KEYS = {"url": "https://helix.example", "access_key": "AWXKEY8Zq2mP", "access_secret_key": "awx-secret-5Tg9Lw2"}
 VARIABLES: dict[str, Any] = {
     "awx_resources_credential_inputs": KEYS,
@@ -129,12 +132,16 @@ def test_rules_refuse_other_things() -> None:
 @pytest.fixture
 def objects(play: Callable[..., Played]) -> dict[str, Any]:
     """The role's data as Ansible templates it. Read once; nobody changes it."""
-    if _SHOWN:
-        return _SHOWN
-    done = play(DUMP.format(role=ROOT / "roles" / "awx_resources"), extra=VARIABLES)
-    assert done.rc == 0, done.output
-    _SHOWN.update(done.task("Show them")["msg"])
+    if not _SHOWN:
+        _SHOWN.update(dumped(play, VARIABLES))
     return _SHOWN
+
+
+def dumped(play: Callable[..., Played], variables: Mapping[str, Any]) -> dict[str, Any]:
+    done = play(DUMP.format(role=ROOT / "roles" / "awx_resources"), extra=variables)
+    assert done.rc == 0, done.output
+    shown: dict[str, Any] = done.task("Show them")["msg"]
+    return shown
 
 
 def test_all_objects_are_acceptable(objects: dict[str, Any]) -> None:
@@ -361,6 +368,33 @@ def test_a_new_organization_gets_a_galaxy_credential_and_an_old_one_is_left_alon
     ]
     assert awx.objects["workflow_job_templates"] == {}
     assert not any(others for (kind, _id, _how), others in awx.links.items() if kind == "job_templates")
+
+
+def test_a_project_of_this_repository_brings_the_collection(environment: dict[str, str], tmp_path: Path) -> None:
+    """AWX calls ansible-galaxy in the folder of the project. Nothing may come from elsewhere."""
+    project = tmp_path / "project"
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git repository")
+    for name in listed.stdout.splitlines():
+        if name.partition("/")[0] in ("collections", "meta", "playbooks", "plugins", "roles") or "/" not in name:
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            (project / name).write_bytes((ROOT / name).read_bytes())
+    target = tmp_path / "requirements_collections"
+    done = subprocess.run(
+        [GALAXY, "collection", "install", "-r", project / "collections" / "requirements.yml", "--force"],
+        cwd=project,
+        env={**environment, "ANSIBLE_COLLECTIONS_PATH": str(target), "ANSIBLE_GALAXY_SERVER": "http://127.0.0.1:9"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    installed = target / "ansible_collections" / "capacityops" / "bmc_helix"
+    assert (installed / "plugins" / "modules" / "etl_action.py").exists()
+    assert not (installed / "collections").exists()
 
 
 @needs_awx
