@@ -99,6 +99,10 @@ class FakeAwx:
         }
         complaints = []
         for name, value in item["inputs"].items():
+            # Seen on AWX 24.6.1: whatever is false in a field with choices becomes the first of them.
+            if fields.get(name, {}).get("choices") and not value:
+                item["inputs"] = {**item["inputs"], name: fields[name]["choices"][0]}
+                continue
             wanted = bool if fields.get(name, {}).get("type") == "boolean" else str
             if name not in fields:
                 complaints.append(f"{name}: additional properties are not allowed")

@@ -370,6 +370,36 @@ def test_a_new_organization_gets_a_galaxy_credential_and_an_old_one_is_left_alon
     assert not any(others for (kind, _id, _how), others in awx.links.items() if kind == "job_templates")
 
 
+@needs_awx
+@pytest.mark.parametrize(("given", "kept"), [(False, "false"), ("no", "false"), (True, "true"), ("true", "true")])
+def test_a_boolean_for_the_tls_field_becomes_its_word(
+    set_up: Callable[..., Played], fake: FakeAwxServer, given: Any, kept: str
+) -> None:
+    """AWX takes `false` in a field with choices for "nothing", and keeps the first choice: true."""
+    variables = {"awx_resources_credential_inputs": {**KEYS, "validate_certs": given}}
+    done = set_up(**variables)
+    assert done.rc == 0, done.output
+    credential = fake.awx.one("credentials", name="BMC Helix")
+    assert credential["inputs"]["validate_certs"] == kept
+    done = set_up(**variables)
+    assert "changed=0 " in done.stdout, done.output
+
+
+@needs_awx
+def test_a_field_that_was_left_empty_is_not_off(set_up: Callable[..., Played], fake: FakeAwxServer) -> None:
+    done = set_up(awx_resources_credential_inputs={**KEYS, "validate_certs": ""})
+    assert done.rc == 0, done.output
+    assert fake.awx.one("credentials", name="BMC Helix")["inputs"].get("validate_certs", "") in ("", "true")
+
+
+def test_a_field_that_does_not_exist_is_named(set_up: Callable[..., Played], fake: FakeAwxServer) -> None:
+    done = set_up(awx_resources_credential_inputs={**KEYS, "acces_key": "x"}, verbosity=3)
+    assert done.rc == 2
+    assert "acces_key" in done.output
+    assert not any(secret in done.output for secret in (KEYS["access_key"], KEYS["access_secret_key"]))
+    assert fake.awx.writes == []
+
+
 def test_a_project_of_this_repository_brings_the_collection(environment: dict[str, str], tmp_path: Path) -> None:
     """AWX calls ansible-galaxy in the folder of the project. Nothing may come from elsewhere."""
     project = tmp_path / "project"
