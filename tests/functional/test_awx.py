@@ -218,6 +218,71 @@ def test_no_wait_is_longer_than_its_job(objects: dict[str, Any]) -> None:
     assert set(waits) == {"action", "chain"}
     assert waits["action"][1] + 300 <= waits["action"][0]
     assert waits["chain"][1] * len(VARIABLES["awx_resources_chain_steps"]) + 300 <= waits["chain"][0]
+    templates = {template["name"]: template for template in objects["templates"]}
+    # Of more ETLs than run at a time, some begin when others have ended.
+    assert templates["action"]["extra_vars"]["etl_action_time_limit"] == waits["action"][0] - 300
+    # A hundred ETLs, 20 at a time: stopped in 600 seconds, and schedules cancelled in as many.
+    assert int(templates["stop"]["timeout"]) >= 5 * (600 + 600) + 300
+
+
+@pytest.mark.parametrize(
+    ("step", "seconds"),
+    [
+        ({"etl_id": 1, "wait_timeout": 86400}, 86400),
+        ({"etl_id": list(range(1, 18))}, 3 * 6000),
+        ({"etl_name": [str(n) for n in range(17)], "max_parallel": 2, "wait_timeout": 60}, 9 * 60),
+        ({"etl_id": "1,2,3", "max_parallel": 1}, 3 * 6000),
+        ({"etl_id": 1, "on_timeout": "kill", "start_timeout": 4000}, 6000 + 4000),
+    ],
+)
+def test_a_chain_has_time_for_what_its_steps_say_themselves(
+    play: Callable[..., Played], step: dict[str, Any], seconds: int
+) -> None:
+    steps = [{"name": "first", "etl_id": 1}, step]
+    objects = dumped(play, {**VARIABLES, "awx_resources_chain_steps": steps})
+    timeout = next(int(template["timeout"]) for template in objects["templates"] if template["name"] == "chain")
+    assert 6000 + seconds + 600 + 300 <= timeout <= 6000 + seconds + 3 * 600 + 1200
+
+
+@pytest.mark.parametrize(
+    ("maintenance", "seconds"),
+    [
+        ({"etl_maintenance_etl_id": 1, "etl_maintenance_wait_timeout": 4000}, 3 * 4000),
+        ({"etl_maintenance_etl_name": ["a"] * 9, "etl_maintenance_interrupted": "run"}, 2 * (3 * 900 + 3600)),
+        ({"etl_maintenance_etl_id": 1}, 6900),
+        # Nobody knows how many fit; a hundred, 8 at a time.
+        ({"etl_maintenance_name_pattern": "*"}, 13 * 3 * 900),
+    ],
+)
+def test_a_maintenance_is_not_ended_in_its_midst(
+    play: Callable[..., Played], maintenance: dict[str, Any], seconds: int
+) -> None:
+    objects = dumped(play, {**VARIABLES, "awx_resources_maintenance": maintenance})
+    timeouts = {int(template["timeout"]) for template in objects["templates"] if "maintenance" in template["name"]}
+    assert len(timeouts) == 1
+    assert seconds + 300 <= timeouts.pop() <= seconds + 900
+
+
+def test_an_action_that_may_outlast_its_job_does_not_begin(
+    play: Callable[..., Played], simulator: SimulatorProcess
+) -> None:
+    for number in range(1, 10):
+        simulator.control.put_etl(number, name=f"ETL {number}", duration=0.1)
+    answers: dict[str, Any] = {
+        "etl_action_action": "run",
+        "etl_action_etl_id": ",".join(str(number) for number in range(1, 10)),
+        "etl_action_time_limit": 6900,
+    }
+    playbook = "- ansible.builtin.import_playbook: capacityops.bmc_helix.etl_action\n"
+    done = play(playbook, extra=answers)
+    assert done.rc == 2
+    assert done.task()["msg"] == (
+        "9 ETLs, 8 at a time, each followed for up to 3600 seconds, may take 7200 seconds, and the job has 6900. "
+        "Wait for at most 3450 seconds each, or name fewer ETLs."
+    )
+    assert simulator.control.counters()["writes"] == 0
+    assert play(playbook, extra={**answers, "etl_action_wait_timeout": 3450, "etl_action_poll_interval": 1}).rc == 0
+    assert play(playbook, extra={**answers, "etl_action_wait": "false"}).rc == 0
 
 
 def test_every_failure_in_the_workflow_ends_red(objects: dict[str, Any]) -> None:
