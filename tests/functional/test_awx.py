@@ -465,6 +465,18 @@ def test_a_field_that_does_not_exist_is_named(set_up: Callable[..., Played], fak
     assert fake.awx.writes == []
 
 
+@needs_awx
+def test_a_check_run_on_an_empty_controller_says_what_would_be_made(
+    set_up: Callable[..., Played], fake: FakeAwxServer
+) -> None:
+    fake.awx.create("job_templates", {"name": "My deployment", "organization": 1})
+    for organization in ("Default", "New"):
+        done = set_up(check=True, **VARIABLES, awx_resources_organization=organization)
+        assert done.rc == 0, done.output
+        assert "cannot be looked at in check mode" in done.output
+    assert fake.awx.writes == []
+
+
 def test_a_project_of_this_repository_brings_the_collection(environment: dict[str, str], tmp_path: Path) -> None:
     """AWX calls ansible-galaxy in the folder of the project. Nothing may come from elsewhere."""
     project = tmp_path / "project"
