@@ -296,6 +296,8 @@ def test_every_failure_in_the_workflow_ends_red(objects: dict[str, Any]) -> None
         ]
         # A failed node without such a link makes the workflow red itself.
         assert after in ([], ["restore"]), name
+    # What ran shortly before the deployment has not seen it, and is no refresh.
+    assert nodes["refresh"]["extra_data"] == {"etl_chain_answer_max_age": 1}
     restore = nodes["restore"]["unified_job_template"]["name"].partition(": ")[2]
     template = next(template for template in objects["templates"] if template["name"] == restore)
     assert template["extra_vars"]["etl_maintenance_state"] == "left"
@@ -475,6 +477,42 @@ def test_a_check_run_on_an_empty_controller_says_what_would_be_made(
         assert done.rc == 0, done.output
         assert "cannot be looked at in check mode" in done.output
     assert fake.awx.writes == []
+
+
+@needs_awx
+def test_the_stop_template_as_a_failure_child_as_in_the_guide(
+    set_up: Callable[..., Played], play: Callable[..., Played], fake: FakeAwxServer
+) -> None:
+    assert set_up(**{**VARIABLES, "awx_resources_deploy_template": ""}).rc == 0
+    guide = (ROOT / "docs" / "docsite" / "rst" / "guide_awx.rst").read_text(encoding="utf-8")
+    example = guide.partition("   - name: Chain, and stop what it left")[2].partition("\n\n")[0]
+    tasks = "- name: Chain, and stop what it left" + example.replace("\n   ", "\n")
+    done = play(
+        tasks,
+        env={"CONTROLLER_HOST": fake.url, "CONTROLLER_OAUTH_TOKEN": TOKEN},
+        allow_warnings=True,
+    )
+    assert done.rc == 0, done.output
+    node = fake.awx.one("workflow_job_template_nodes", identifier="stop")
+    assert node["extra_data"]["etl_stop_all_confirm"] == "yes"
+    survey = fake.awx.surveys[fake.awx.one("job_templates", name="Helix ETL: stop")["id"]]
+    assert set(node["extra_data"]) <= {question["variable"] for question in survey["spec"]}
+
+
+def test_the_stop_playbook_fails_at_its_end_if_told(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    """Else a workflow whose failed node has it as a child would end green."""
+    simulator.control.put_etl(1, name="Import", state="RUNNING", duration=600)
+    done = play(
+        "- ansible.builtin.import_playbook: capacityops.bmc_helix.etl_stop_all\n",
+        extra={
+            "etl_stop_all_name_pattern": "Import",
+            "etl_stop_all_confirm": "yes",
+            "etl_stop_all_then_fail": "The chain was canceled.",
+        },
+    )
+    assert done.rc == 2
+    assert done.task()["msg"] == "The chain was canceled."
+    assert simulator.control.status(1)["state"] != "RUNNING"
 
 
 def test_a_project_of_this_repository_brings_the_collection(environment: dict[str, str], tmp_path: Path) -> None:
