@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.support import assert_no_secret, for_ansible
+from tests.functional.support import ROOT, assert_no_secret, for_ansible
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = [
@@ -127,3 +129,26 @@ def test_a_chain_as_a_job(job: Callable[..., Job], simulator: SimulatorProcess) 
     assert SECRET_PROPERTY not in done.kept
     assert simulator.access_key not in done.kept
     assert_no_secret(done.kept, [simulator.access_secret_key])
+
+
+def test_the_answers_of_the_chain_template_reach_the_steps(
+    job: Callable[..., Job], simulator: SimulatorProcess
+) -> None:
+    """The template holds templates that take them from the survey, as roles/awx_resources writes them."""
+    simulator.control.put_etl(1, name="Import", duration=0.2)
+    text = (ROOT / "roles" / "awx_resources" / "vars" / "main.yml").read_text(encoding="utf-8")
+    stored = dict(re.findall(r"(max_age|wait_timeout): !unsafe \"(.+)\"", text))
+    assert set(stored) == {"max_age", "wait_timeout"}
+    answers: dict[str, Any] = {
+        "etl_chain_steps": [{"etl_id": 1, "poll_interval": 1}],
+        "etl_chain_defaults": stored,
+        "etl_chain_answer_wait_timeout": 60,
+        "etl_chain_on_failure": "abort",
+        "etl_chain_cleanup": "leave",
+    }
+    for max_age, outcome in ((3600, "succeeded"), (3600, "fresh"), (1, "succeeded")):
+        done = job("etl_chain", {**answers, "etl_chain_answer_max_age": max_age})
+        assert done.status == "successful", done.stdout
+        etls = [etl for result in done.results("runner_on_ok") for etl in result.get("etls", [])]
+        assert [etl["outcome"] for etl in etls if "outcome" in etl] == [outcome]
+        time.sleep(1.5)
