@@ -468,6 +468,13 @@ def test_a_field_that_does_not_exist_is_named(set_up: Callable[..., Played], fak
 
 
 @needs_awx
+def test_a_deployment_template_that_does_not_exist_is_named(set_up: Callable[..., Played]) -> None:
+    done = set_up(**VARIABLES)
+    assert done.rc == 2
+    assert "Is there a job template My deployment" in done.task()["msg"]
+
+
+@needs_awx
 def test_a_check_run_on_an_empty_controller_says_what_would_be_made(
     set_up: Callable[..., Played], fake: FakeAwxServer
 ) -> None:
