@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.support import INVENTORY, assert_no_secret
+from tests.functional.support import INVENTORY, assert_no_secret, for_ansible
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = [
@@ -65,7 +65,7 @@ def navigate(environment: dict[str, str], tmp_path: Path) -> Callable[..., Navig
         command: list[object] = [Path(sys.executable).with_name("ansible-navigator"), "run", "play.yml"]
         command += ["-i", INVENTORY, "--extra-vars", f"@{given}", "--ee", "false", "--mode", "stdout", *arguments]
         command += ["--log-file", project / "navigator.log", "--log-level", "debug"]
-        quiet = {name: value for name, value in environment.items() if "CALLBACK" not in name}
+        quiet = {name: value for name, value in for_ansible(environment).items() if "CALLBACK" not in name}
         done = subprocess.run(
             [str(word) for word in command],
             env={**quiet, **places},
@@ -104,6 +104,7 @@ def test_a_chain_that_fails_is_red_and_its_artifact_keeps_no_secret(
     steps = [{"etl_id": 1, "poll_interval": 1, **secret}, {"name": "bad", "etl_name": "Broken", "poll_interval": 1}]
     done = navigate("etl_chain", {"etl_chain_steps": steps}, "--pae", "true", "--pas", "artifact.json", "-vvv")
     assert done.rc != 0, done.stdout + done.stderr
+    assert "ETL 2 (Broken) ended with exit ERROR" in done.stdout, done.stdout + done.stderr
     assert [execution["properties"] for execution in simulator.control.executions(1)] == [{"password": SECRET_PROPERTY}]
     artifact = json.loads((done.folder / "artifact.json").read_text(encoding="utf-8"))
     assert artifact["status"] == "failed"
