@@ -217,20 +217,17 @@ def deploy(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> C
         keywords: dict[str, Any] = {"allow_warnings": variables.get("deploy_hosts") == "nobody"}
         if inventory:
             keywords["inventory"] = inventory
-        return playbook(
-            "deploy",
-            {
-                "deploy_tasks_file": str(tmp_path / "tasks.yml"),
-                "deploy_verify_tasks_file": str(tmp_path / "verify.yml"),
-                "etl_maintenance_etl_id": [1],
-                "etl_maintenance_record_file": str(tmp_path / "record.json"),
-                "etl_maintenance_poll_interval": 1,
-                "etl_chain_steps": [{"etl_id": 2}],
-                **variables,
-            },
-            check=check,
-            **keywords,
-        )
+        given = {
+            "deploy_tasks_file": str(tmp_path / "tasks.yml"),
+            "deploy_verify_tasks_file": str(tmp_path / "verify.yml"),
+            "etl_maintenance_etl_id": [1],
+            "etl_maintenance_record_file": str(tmp_path / "record.json"),
+            "etl_maintenance_poll_interval": 1,
+            "etl_chain_steps": [{"etl_id": 2}],
+            **variables,
+        }
+        chosen = {name: value for name, value in given.items() if value is not None}
+        return playbook("deploy", chosen, check=check, **keywords)
 
     return run
 
@@ -267,6 +264,24 @@ def test_a_failing_deployment_leaves_maintenance_and_is_red(
     assert done.task()["msg"].endswith("Not done: the refresh chain, the verification.")
     assert simulator.control.status(1)["state"] == "SERVICE_ON"
     assert simulator.control.executions(2) == []
+
+
+def test_a_deployment_does_not_put_back_what_a_maintenance_by_hand_recorded(
+    deploy: Callable[..., Played], playbook: Playbook, simulator: SimulatorProcess, home: Path
+) -> None:
+    simulator.control.put_etl(3, name="Engine", kind="service", state="SERVICE_ON")
+    by_hand = {"etl_maintenance_etl_id": [3], "etl_maintenance_poll_interval": 1}
+    try:
+        playbook("etl_maintenance", {"etl_maintenance_state": "entered", **by_hand})
+        done = deploy(DURING, etl_maintenance_record_file=None)
+        assert done.rc == 0, done.output
+        assert simulator.control.status(1)["state"] == "SERVICE_ON"
+        assert simulator.control.status(3)["state"] == "SERVICE_OFF"
+        playbook("etl_maintenance", {"etl_maintenance_state": "left", **by_hand})
+        assert simulator.control.status(3)["state"] == "SERVICE_ON"
+    finally:
+        for name in ("maintenance", "deploy"):
+            (home / f".bmc_helix_{name}.json").unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -51,6 +51,8 @@ MATRIX = (
         for name in ("plumbing", "etl_action_play", "etl_info", "etl_wait", "lookup", "progress", "roles_etl_chain")
     ),
 )
+#: And on the oldest and the newest: what is written in templates, where cores differ most.
+MATRIX_AT_BOTH_ENDS = ("tests/functional/test_playbooks.py", "tests/functional/test_roles_etl_maintenance.py")
 
 
 def pytest(environment: Environment, arguments: list[str], *, coverage: bool = True, report: str = "test") -> None:
@@ -77,10 +79,14 @@ def matrix(chosen: list[str], arguments: list[str]) -> None:
     """Run tests on every ansible-core for which this machine has a Python: those of MATRIX, or all with --all."""
     if "--all" in arguments:
         arguments = [word for word in arguments if word != "--all"]
-    elif not any(word.startswith("tests/") for word in arguments):
-        arguments = [*MATRIX, *arguments]
+        more: tuple[str, ...] = ()
+    elif any(word.startswith("tests/") for word in arguments):
+        more = ()
+    else:
+        arguments, more = [*MATRIX, *arguments], MATRIX_AT_BOTH_ENDS
     wanted = _cores(chosen) if chosen else CORES
-    rows = [_row(core, arguments) for core in wanted]
+    ends = (CORES[0], CORES[-1])
+    rows = [_row(core, [*arguments, *(more if core in ends else ())]) for core in wanted]
     say("the matrix")
     for row in rows:
         print(f"    ansible-core {row.core.version:<10} Python {row.python:<5} {row.seconds:6.1f} s  {row.outcome}")
