@@ -277,7 +277,8 @@ def test_a_deployment_does_not_put_back_what_a_maintenance_by_hand_recorded(
         assert done.rc == 0, done.output
         assert simulator.control.status(1)["state"] == "SERVICE_ON"
         assert simulator.control.status(3)["state"] == "SERVICE_OFF"
-        playbook("etl_maintenance", {"etl_maintenance_state": "left", **by_hand})
+        left = playbook("etl_maintenance", {"etl_maintenance_state": "left", **by_hand})
+        assert left.rc == 0, left.output
         assert simulator.control.status(3)["state"] == "SERVICE_ON"
     finally:
         for name in ("maintenance", "deploy"):
