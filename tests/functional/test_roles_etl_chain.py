@@ -217,6 +217,13 @@ def test_a_folder_that_is_not_there_starts_nothing(chain: Chain, simulator: Simu
     assert simulator.control.requests() == []
 
 
+def test_the_home_folder_of_the_result_file_is_that_of_the_environment(chain: Chain, tmp_path: Path) -> None:
+    """In the containers of AWX, HOME is not the home folder of the user."""
+    done = chain([{"etl_id": 1}], env={"HOME": str(tmp_path)}, etl_chain_result_file="~/by-name.json")
+    assert done.rc == 0, done.output
+    assert json.loads((tmp_path / "by-name.json").read_text(encoding="utf-8"))["outcome"] == "succeeded"
+
+
 def test_check_mode_walks_on_after_a_step_that_would_fail(chain: Chain, simulator: SimulatorProcess) -> None:
     simulator.control.put_etl(1, state="RUNNING", duration=None)
     steps = [{"etl_id": 1, "if_running": "fail"}, {"etl_id": 99}, {"etl_id": 2}]
