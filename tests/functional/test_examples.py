@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.functional.support import ROOT, Played, run_ansible
+from tests.functional.support import ROOT, SITE_PACKAGES, Played, run_ansible
 from tests.simulator.client import SimulatorProcess
 
 TENANT = "https://acme-itom.onbmc.com"
@@ -117,11 +117,14 @@ def test_there_are_examples_everywhere() -> None:
     assert len(EXAMPLES) > 20
     modules = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
     assert {Path(name).stem for name in BY_FILE if name.startswith("plugins/")} == {*modules, "jwt_token"}
-    assert sum(example.only_syntax for example in EXAMPLES) <= 1
+    # The uri tasks from before a migration, and a workflow of AWX.
+    assert sum(example.only_syntax for example in EXAMPLES) <= 2
 
 
 def test_the_syntax_of_all_examples(environment: dict[str, str], inventory: Path, tmp_path: Path) -> None:
-    playbook = written(tmp_path, EXAMPLES, TENANT)
+    # Ansible looks for the modules even so; those of AWX are not installed everywhere.
+    awx = (SITE_PACKAGES / "ansible_collections" / "awx").exists()
+    playbook = written(tmp_path, [example for example in EXAMPLES if awx or "awx.awx." not in example.text], TENANT)
     done = run_ansible(["ansible-playbook", "-i", inventory, "--syntax-check", playbook], environment, tmp_path, 100)
     assert done.rc == 0, done.output
     assert done.warnings == []

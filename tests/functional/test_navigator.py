@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,26 +39,35 @@ class Navigated:
     stdout: str
     stderr: str
     folder: Path
+    temporary: Path
     given: Path
 
     @property
     def kept(self) -> str:
         """All that was shown or written, but for the file that was handed in."""
-        files = (path for path in self.folder.rglob("*") if path.is_file() and path != self.given)
+        files = (
+            path
+            for folder in (self.folder, self.temporary)
+            for path in folder.rglob("*")
+            if path.is_file() and path != self.given
+        )
         return "\n".join(
             [self.stdout, self.stderr, *(path.read_text(encoding="utf-8", errors="replace") for path in files)]
         )
 
 
 @pytest.fixture
-def navigate(environment: dict[str, str], tmp_path: Path) -> Callable[..., Navigated]:
+def navigate(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Navigated]]:
     """Run a playbook of the collection: `navigate("etl_action", {"etl_action_action": "run"}, "--pae", "false")`."""
+
+    # A short name: sockets lie in it, and theirs must not be longer than about a hundred characters.
+    temporary = Path(tempfile.mkdtemp(prefix="nav-"))
 
     def run(playbook: str, variables: Mapping[str, Any], *arguments: object) -> Navigated:
         project = tmp_path / "project"
         project.mkdir(exist_ok=True)
-        # Everything that it leaves behind is below the project: home and temporary folder, too.
-        places = {"HOME": str(project), "TMPDIR": str(project), "TERM": "dumb"}
+        # Everything that it leaves behind is in these two.
+        places = {"HOME": str(project), "TMPDIR": str(temporary), "TERM": "dumb"}
         given = project / "variables.json"
         given.write_text(json.dumps(dict(variables)))
         (project / "play.yml").write_text(
@@ -76,9 +87,10 @@ def navigate(environment: dict[str, str], tmp_path: Path) -> Callable[..., Navig
             timeout=250,
             check=False,
         )
-        return Navigated(done.returncode, done.stdout, done.stderr, project, given)
+        return Navigated(done.returncode, done.stdout, done.stderr, project, temporary, given)
 
-    return run
+    yield run
+    shutil.rmtree(temporary)
 
 
 def test_an_etl_runs(navigate: Callable[..., Navigated], simulator: SimulatorProcess) -> None:
