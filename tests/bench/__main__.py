@@ -53,8 +53,16 @@ def main() -> int:
     rounds = max(options.rounds, 1)
     scale = races.Scale(rounds, rounds // 2 + 1, full=not options.quick)
     load = os.getloadavg()[0]
-    with Arena.opened() as arena:
-        sections = races.all_sections(arena, scale, log)
+    sections: list[races.Section] = []
+    try:
+        with Arena.opened() as arena:
+            for section in races.all_sections(arena, scale, log):
+                sections.append(section)
+                log(f"done: {section.title}")
+    except RuntimeError:
+        # Minutes of measuring are not thrown away because a later race fell.
+        print(table(sections))
+        raise
     about = {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
