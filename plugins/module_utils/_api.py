@@ -92,7 +92,7 @@ class HelixApi:
             )
         return etls
 
-    def status(self, etl_id: int, retries: int | None = None) -> EtlStatus:
+    def status(self, etl_id: int, retries: int | None = None, deadline: float | None = None) -> EtlStatus:
         """C(GET …/etls/{id}/status). 200 and the documented 204 are both read; an empty body is "no value".
 
         :raises EtlNotFoundError: HTTP 400, and the body or the list says that there is no such ETL.
@@ -108,7 +108,7 @@ class HelixApi:
             self._wrong_shape(answer, "GET", path, f"The status of ETL {etl_id}", data)
         return status
 
-    def act(self, action: str, etl_id: int, properties: dict[str, str] | None = None) -> Receipt:
+    def act(self, action: str, etl_id: int, properties: dict[str, str] | None = None, deadline: float | None = None) -> Receipt:
         """C(POST …/etls/{id}/{run,schedule,stop,kill}), sent exactly once (twice only around a 401).
 
         :raises RequestRefusedError: HTTP 200 with another C(request_status) than OK.

@@ -1,327 +1,483 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One ETL brought to its end: launch, confirm, follow, reconcile.
+"""One ETL from the first look to the verdict: look, decide, send once, follow, judge.
 
-Private to this collection. A small state machine over plain data: each C(step()) makes one exchange or two and says
-when it wants to be called again, so that many ETLs can be followed at once, and so that a wait can be cut into slices
-(C(Progress) survives as JSON). It never sleeps by itself.
-
-Phases::
-
-    plan ──► follow ──► done          run, schedule, stop, kill
-      │        │
-      │        └──► abandon ──► done  on_timeout: stop, kill
-      ├──► queue ──► plan             if_running: queue
-      └──► clear ──► plan             if_running: restart
+Private to this collection. One thread per ETL; plain code from top to bottom. Clock, sleep and transport come in with
+C(api); the decisions are in C(_plan).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Callable
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Callable
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan as planning
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError, RequestRefusedError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Decision, Policy, Verdict
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._sending import Sender
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._observer import SETTLING, Observer, Task
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Decision, Verdict
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Record, Request
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Note
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, EtlStatus
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._watching import Watcher
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import backoff
+
+#: A stop or kill whose response was lost is repeated after this time if the ETL still executes.
+REPEAT_AFTER = 5.0
+
+
+def run_all(task: Task, records: Sequence[Record], max_parallel: int) -> None:
+    """Bring each ETL to its end, at most C(max_parallel) at a time. One failure never hides another's result."""
+    task.records = list(records)
+    executions = [Execution(task, record) for record in records]
+    try:
+        task.api.tokens.current()  # once, before the ETLs do it in parallel: portals lock keys
+    except HelixError as error:
+        for execution in executions:
+            execution.give_up(error)
+        return
+    todo: SimpleQueue[Execution] = SimpleQueue()
+    for execution in executions:
+        todo.put(execution)
+
+    def work() -> None:
+        while True:
+            try:
+                todo.get_nowait().run()
+            except Empty:
+                return
+
+    width = min(max_parallel, len(executions))
+    if width < 2:
+        return work()
+    # Daemon threads: those of a ThreadPoolExecutor are joined at exit, and Ctrl-C would wait for the ETLs.
+    threads = [Thread(target=work, name=f"etl-{number}", daemon=True) for number in range(width)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 class Execution:
-    """Drives one C(Progress) by one C(Policy).
+    """What is done about one ETL. The findings are in C(record)."""
 
-    :param now: seconds on the engine's clock.
-    :param active: how many ETLs are being followed at the moment, so that together they poll gently.
-    """
+    def __init__(self, task: Task, record: Record) -> None:
+        self.record = record
+        self._task = task
+        self._api = task.api
+        self._policy = task.policy
+        self._clock = task.clock
+        self._watch = Observer(task, record)
+        self._spaced = False
+        self._no_escalation = False
 
-    def __init__(
-        self,
-        api: HelixApi,
-        policy: Policy,
-        progress: Progress,
-        now: Callable[[], float],
-        active: Callable[[], int] = lambda: 1,
-    ) -> None:
-        self._api = api
-        self._policy = policy
-        self.progress = progress
-        self._now = now
-        self._active = active
-        self._watcher = Watcher(api, policy, progress, now)
-        self._sender = Sender(api, policy, progress, now, self._watcher)
-
-    def step(self) -> None:
-        """Go one step on. Sets C(progress.due), or ends in the phase C(done). Raises nothing of ours."""
-        p = self.progress
-        if p.began is None:
-            p.began = p.changed_at = self._now()
-            p.renewals_before = self._api.tokens.renewals
-        phases = {
-            "plan": self._plan,
-            "queue": self._queue,
-            "clear": self._clear,
-            "follow": self._follow,
-            "abandon": self._abandon,
-        }
+    def run(self) -> None:
+        """Bring the ETL to its end. Raises nothing."""
+        r = self.record
+        why = self._task.refusal()
+        if why:
+            self._fail("not_tried", report.not_tried, why)
+            return
+        r.began = self._watch.changed_at = self._clock.now()
+        renewals = self._api.tokens.renewals
+        self._watch.tell("checking")
         try:
-            phases[p.phase]()
+            if self._policy.action == "wait":
+                self._wait()
+            else:
+                self._act()
         except HelixError as error:
             self.give_up(error)
-        p.token_renewals = self._api.tokens.renewals - p.renewals_before
-
-    # -- phases ---------------------------------------------------------------------------------------------------
-
-    def _plan(self) -> None:
-        p, policy = self.progress, self._policy
-        if policy.wait and self._now() >= self._deadline():
-            self._fail("timed_out", report.still_busy(p, policy))
-            return
-        earlier = p.before
-        status = self._watcher.look()
-        if status.state == NEVER and p.times_none < 2:
-            # Also an answer that lost its body looks like this: one alone is not believed.
-            p.due = self._now()
-            return
-        if policy.action == "wait":
-            self._watch(status, earlier)
-            return
-        unsent = p.put_off and policy.action == "run" and earlier is not None and not earlier.executing
-        if unsent and earlier and self._watcher.happened(earlier, status):
-            # Our request was put off (429, no connection), and yet the ETL moved: adopt it rather than run it twice.
-            p.sent, p.ambiguous = "run", True
-            p.sent_at = p.first_sent_at = self._now()
-            self._enter("follow")
-            return
-        p.baseline = list(status)
-        p.seen_executing = status.executing
-        p.seen_unknown = False
-        # What was stopped to make room is no success that could spare the run.
-        wanted = replace(policy, max_age=None) if p.cleared else policy
-        decision = planning.plan(wanted, status, self._watcher.server_now())
-        p.reason = decision.reason
-        if decision.warning and decision.warning not in p.warnings:
-            p.warnings.append(decision.warning)
-        self._carry_out(decision)
-
-    def _carry_out(self, decision: Decision) -> None:
-        p, policy = self.progress, self._policy
-        if decision.do == planning.NOTHING:
-            self._done(decision.outcome)
-        elif decision.do == planning.FAIL:
-            self._fail("failed", report.already_running(p))
-        elif decision.do == planning.ATTACH:
-            self._attach()
-        elif policy.check_mode:
-            p.changed = True
-            self._done(f"would_{policy.action}")
-        elif decision.do == planning.QUEUE:
-            self._enter("queue")
-        elif decision.do == planning.RESTART:
-            if self._sender.send("stop"):
-                self._enter("clear")
-        else:
-            self._launch()
-
-    def _launch(self) -> None:
-        p, policy = self.progress, self._policy
-        if policy.action == "run" and self._watcher.too_close():
-            p.due = self._now() + 1.0
-        elif self._sender.send(policy.action):
-            if policy.wait or p.ambiguous:
-                self._enter("follow")
-            elif p.accepted:
-                self._done("accepted")
-            else:
-                p.reason = "its execution had just ended"
-                self._done("nothing_to_do")
-
-    def _attach(self) -> None:
-        p, policy = self.progress, self._policy
-        p.attached = True
-        if policy.check_mode or not policy.wait:
-            self._done("nothing_to_do")
-        else:
-            p.sent_at = self._now()
-            self._enter("follow")
-
-    def _watch(self, status: EtlStatus, baseline: EtlStatus | None) -> None:
-        """C(etl_wait): from the baseline that was given, else from what is seen now."""
-        p, policy = self.progress, self._policy
-        p.baseline = list(baseline or status)
-        p.attached = status.executing
-        # What executed at the baseline is awaited too; where the time stamp is the start's, only this tells its end.
-        p.seen_executing = p.seen_executing or bool(baseline and baseline.executing)
-        verdict = self._watcher.judge(status)
-        if verdict and (policy.check_mode or not self._watcher.is_unsettled(verdict, status)):
-            self._settle(verdict)
-        elif policy.until == "finished" and baseline is None and not status.executing:
-            p.reason = f"nothing is executing ({status})"
-            self._done("nothing_to_do")
-        elif policy.check_mode:
-            p.reason = f"it is {status}; in check mode nobody waits for what was not started"
-            self._done("nothing_to_do")
-        else:
-            p.first_sent_at = p.sent_at = self._now()
-            self._enter("follow")
-
-    def _queue(self) -> None:
-        """Wait for somebody else's run to end, then plan anew: it may have made ours needless (C(max_age))."""
-        p = self.progress
-        status = self._watcher.poll()
-        if status is not None and status.at_rest and status.state != NEVER:
-            p.phase, p.due = "plan", self._now()
-        elif self._now() >= self._deadline():
-            self._fail("timed_out", report.still_busy(p, self._policy))
-        else:
-            self._next(self._deadline())
-
-    def _clear(self) -> None:
-        """Wait for the run that was stopped to be gone, then plan anew."""
-        p = self.progress
-        status = self._watcher.poll()
-        if status is not None and status.at_rest and (status.state != NEVER or self._watcher.times_none() > 1):
-            self._sender.forget()
-            p.phase, p.due = "plan", self._now()
-        elif self._now() >= self._deadline():
-            self._fail("timed_out", report.still_busy(p, self._policy))
-        else:
-            self._sender.push_stop(status)
-            self._next(self._deadline())
-
-    def _follow(self) -> None:
-        p, policy = self.progress, self._policy
-        status = self._watcher.poll()
-        if status is not None:
-            verdict = self._watcher.judge(status)
-            if verdict and self._watcher.is_unsettled(verdict, status):
-                p.settling += 1
-                p.due = self._now() + 1.0
-                return
-            if verdict:
-                self._settle(verdict)
-                return
-            # It goes on: what looked like the end came from a server that lags behind, and may come again.
-            p.settling = 0
-        now, deadline = self._now(), self._deadline()
-        waits_for_start = self._waits_for_start()
-        if waits_for_start and (not p.losses or not policy.wait):
-            # While looks are lost nobody can say that it did not start.
-            deadline = min(deadline, p.first_sent_at + policy.start_timeout)
-        if now >= deadline:
-            if waits_for_start:
-                outcome, problem = report.not_started(p, policy, now)
-                self._fail(outcome, problem)
-            else:
-                self._timed_out()
-            return
-        if policy.action in ("stop", "kill"):
-            self._sender.push_stop(status)
-        self._next(deadline)
-
-    def _abandon(self) -> None:
-        """The run took too long and was told to stop: say what became of it."""
-        p, policy = self.progress, self._policy
-        status = self._watcher.poll()
-        waited = self._now() - p.first_sent_at
-        if status is not None and planning.judge_idle(EtlStatus("RUNNING"), status, "stop", self._watcher.times_none()):
-            ended = "had just ended" if p.too_late else f"was {report.PAST[p.sent or 'stop']}"
-            self._overtaken(f"It {ended} then: {status}.")
-        elif waited >= policy.start_timeout:
-            seen = "what became of it was not seen" if p.losses else "it had not ended"
-            self._overtaken(
-                f"The {p.sent} request was sent then, but {planning.describe_seconds(waited)} later {seen}."
+        except Exception as error:  # noqa: BLE001 - the other ETLs, and what was started, must not be lost
+            text = self._api.transport.redactor.text(str(error), 200)
+            self.give_up(
+                HelixError(
+                    f"{r.label}: an error inside the collection ({type(error).__name__}: {text}).",
+                    kind="internal_error",
+                    remedy="Report this message. Check the state of the ETL before you start it again.",
+                )
             )
-        else:
-            self._sender.push_stop(status)
-            self._next(p.first_sent_at + policy.start_timeout)
+        r.token_renewals = self._api.tokens.renewals - renewals
 
-    # -- observation ----------------------------------------------------------------------------------------------
+    # -- decide -------------------------------------------------------------------------------------------------------
 
-    def _waits_for_start(self) -> bool:
-        """Whether the effect of the request has yet to show, which C(start_timeout) limits."""
-        p, policy = self.progress, self._policy
-        if policy.action == "run":
-            return not (p.attached or p.seen_executing or p.seen_unknown)
-        if policy.action == "schedule":
-            return True
-        if policy.action == "wait":
-            return policy.until == "finished" and not (p.seen_executing or p.seen_unknown)
-        return p.before is not None and p.before.state == "WAITING"
-
-    # -- time -----------------------------------------------------------------------------------------------------
-
-    def _deadline(self) -> float:
-        return (self.progress.began or 0.0) + self._policy.wait_timeout
-
-    def _next(self, deadline: float) -> None:
-        """The time of the next look: soon after a change, then sparser, and once exactly at the deadline."""
-        p = self.progress
-        now = self._now()
-        usual = now + planning.next_poll(now - max(p.changed_at, p.sent_at), self._policy.poll_interval, self._active())
-        p.due = min(max(usual, p.due), max(deadline, now + 0.1))
-
-    def _enter(self, phase: str) -> None:
-        self.progress.phase = phase
-        self._next(self._deadline())
-
-    # -- ends -----------------------------------------------------------------------------------------------------
-
-    def _done(self, outcome: str, evidence: str | None = None, failed: bool = False) -> None:
-        p = self.progress
-        p.phase, p.outcome, p.evidence, p.failed = "done", outcome, evidence, failed
-        p.ended = self._now()
-        if p.kept:
-            p.accepted, p.ambiguous, p.request_id, p.request_status, p.started_at = p.kept
-
-    def _fail(self, outcome: str, problem: HelixError) -> None:
-        p = self.progress
-        p.reason, p.remedy, p.error = problem.message, problem.remedy, problem.facts()
-        self._done(outcome, p.evidence, failed=True)
-
-    def _settle(self, verdict: Verdict) -> None:
-        p = self.progress
-        evidence = verdict.evidence
-        if p.ambiguous:
-            # The answer to our request was lost, but what it asked for was seen to happen.
-            p.changed = True
-            if self._policy.action in ("run", "schedule"):
-                evidence = "adopted"
-        if verdict.failed:
-            problem = report.bad_end(p, verdict.outcome)
-            p.reason, p.remedy, p.error = problem.message, problem.remedy, problem.facts()
-        self._done(verdict.outcome, evidence, verdict.failed)
-
-    def _timed_out(self) -> None:
-        p, policy = self.progress, self._policy
-        became = "" if policy.action != "run" else "It may go on." if p.losses else "It goes on."
-        if policy.action == "run" and policy.on_timeout != "leave":
-            # The result speaks of the run's request, not of the one that ends it.
-            p.kept = p.kept or [p.accepted, p.ambiguous, p.request_id, p.request_status, p.started_at]
-            try:
-                if self._sender.send(policy.on_timeout):
-                    self._enter("abandon")
+    def _act(self) -> None:
+        watch = self._watch
+        status = watch.look()
+        while self._carry_out(self._decide(status), status):
+            # Decide again: the way is free now, or the request was put off (429, no connection).
+            watch.sleep_until(min(watch.due, watch.deadline))
+            if self._clock.now() >= watch.deadline:
+                self._fail("timed_out", report.still_busy, self._policy)
                 return
-            except HelixError as error:
-                became = f"{became[:-1]}, for it could not be told to {policy.on_timeout}: {error.message}"
-        self._overtaken(became)
+            status = watch.look()
 
-    def _overtaken(self, became: str) -> None:
-        problem = report.timed_out(self.progress, self._policy, became)
-        self._fail(problem.kind, problem)
+    def _decide(self, status: EtlStatus) -> Decision:
+        r = self.record
+        r.before = self._watch.baseline = status
+        self._watch.seen_executing, self._watch.seen_unknown = status.executing, False
+        # A run that was stopped to make room is no success that makes this one unnecessary.
+        wanted = replace(self._policy, max_age=None) if r.cleared else self._policy
+        decision = planning.plan(wanted, status, self._task.server_now())
+        r.reason = decision.reason
+        if decision.warning:
+            r.warn(decision.warning)
+        return decision
+
+    def _carry_out(self, decision: Decision, status: EtlStatus) -> bool:
+        """Do what was decided. False: the ETL is done. True: decide again."""
+        r, policy = self.record, self._policy
+        if decision.do == planning.NOTHING:
+            return self._done(decision.outcome)
+        if decision.do == planning.FAIL:
+            return self._fail("failed", report.already_running)
+        if decision.do == planning.ATTACH:
+            r.attached = True
+            if policy.check_mode or not policy.wait:
+                return self._done("nothing_to_do")
+            self._watch.tell("running")
+            return self._follow()
+        if policy.check_mode:
+            return self._would_send()
+        if decision.do == planning.QUEUE:
+            self._watch.tell("waiting")
+            return self._until_idle() or self._fail("timed_out", report.still_busy, policy)
+        if decision.do == planning.RESTART:
+            return self._make_room()
+        if policy.action in ("stop", "kill"):
+            return self._end()
+        return self._launch(status)
+
+    def _would_send(self) -> bool:
+        """Check mode."""
+        r, policy = self.record, self._policy
+        note = self._task.notes.read(r.etl_id) if policy.action in ("run", "schedule") else None
+        if note and note.holds(policy, self._clock.wall()):
+            r.attached, r.reason = True, note.reason()
+            return self._done("nothing_to_do")
+        r.changed = True
+        return self._done(f"would_{policy.action}")
+
+    def _make_room(self) -> bool:
+        """C(if_running: restart): stop the run in progress."""
+        r = self.record
+        if not self._send("stop", ending=True):
+            return True
+        self._watch.tell("stopping")
+        if not self._until_idle(stopping=True):
+            return self._fail("timed_out", report.still_busy, self._policy)
+        r.cleared = True
+        r.changed = r.changed or bool(r.ending and r.ending.ambiguous)
+        r.ending = None
+        return True
+
+    def _end(self) -> bool:
+        """Stop or kill."""
+        r, policy = self.record, self._policy
+        if not self._send(policy.action):
+            return True
+        if policy.wait or (r.request and r.request.ambiguous):
+            self._watch.tell("stopping")
+            return self._follow()
+        if r.request and r.request.accepted:
+            return self._done("accepted")
+        r.reason = "its run had just ended"
+        return self._done("nothing_to_do")
+
+    def _launch(self, status: EtlStatus) -> bool:
+        """Run or schedule, unless another host or task has just requested it."""
+        r, policy = self.record, self._policy
+        if policy.action == "run" and self._is_too_close(status):
+            self._watch.due = self._clock.now() + 1.0
+            return True
+        self._watch.check_over()
+        with self._task.notes.claim(r.etl_id) as claim:
+            if claim.holds(policy, self._clock.wall()):
+                return self._join(claim.join())
+            claim.sending(policy.action, status, self._task.server_time(), self._clock.wall())
+            is_sent = False
+            try:
+                is_sent = self._send(policy.action)
+            finally:
+                claim.sent(r.request if is_sent else None)
+        if not is_sent:
+            return True
+        ambiguous = bool(r.request and r.request.ambiguous)
+        if not policy.wait and not ambiguous:
+            return self._done("accepted")
+        self._watch.tell("unclear" if ambiguous else "requested")
+        return self._follow()
+
+    def _join(self, note: Note) -> bool:
+        """Follow the run that another host or task has requested."""
+        r, watch = self.record, self._watch
+        r.attached, r.joined, r.reason = True, note.sentence(), note.reason()
+        if self._policy.if_running == "fail":
+            return self._fail("failed", report.already_running)
+        r.before = watch.baseline = note.before
+        watch.since, watch.seen_executing = note.server_time, note.before.executing
+        if not self._policy.wait:
+            return self._done("nothing_to_do")
+        watch.tell("requested")
+        return self._follow()
+
+    def _wait(self) -> None:
+        """C(etl_wait): from the given baseline, else from what is seen now."""
+        r, policy = self.record, self._policy
+        given, self._watch.since = r.before, r.request.server_time if r.request else None
+        r.request = None
+        self._watch.baseline = given
+        self._watch.seen_executing = bool(given and given.executing)
+        status = self._watch.look()
+        r.before = self._watch.baseline = given or status
+        r.attached = status.executing
+        verdict = self._watch.judge(status)
+        if verdict and (policy.check_mode or self._watch.is_settled(verdict, status)):
+            self._settle(verdict)
+        elif policy.until == "finished" and given is None and not status.executing:
+            self._settle_without_baseline(status)
+        elif policy.check_mode:
+            r.reason = f"it is {status}; check mode does not wait"
+            self._done("nothing_to_do")
+        else:
+            self._follow()
+
+    def _settle_without_baseline(self, status: EtlStatus) -> None:
+        """Nothing is executing, and nothing tells whether a run was requested before."""
+        r = self.record
+        r.reason = f"nothing is executing ({status})"
+        last = planning.judge_run(status, status, seen_executing=True, fail_on_warning=self._policy.fail_on_warning)
+        if last and last.failed and (status.exit_code or status.state == "ABORTED"):
+            return self._settle(Verdict(last.outcome, "state_reached", failed=True))
+        r.warn(
+            f"{r.label}: nothing is executing, and without baseline this proves nothing about a run that was just"
+            " requested. Set baseline to the etls of the task that requested it."
+        )
+        self._done("nothing_to_do")
+
+    # -- send ---------------------------------------------------------------------------------------------------------
+
+    def _send(self, action: str, *, ending: bool = False) -> bool:
+        """Send a request once. False: it was certainly not carried out and may be tried again after a new look.
+
+        :param ending: it ends a run for the sake of another option, so it is not the task's own request.
+        """
+        r = self.record
+        self._watch.check_over()
+        now = self._clock.now()
+        known = r.ending if ending else r.request
+        request = known if known and known.action == action else Request(action, now, self._task.server_time())
+        limit = self._watch.deadline + (self._policy.start_timeout if ending and now >= self._watch.deadline else 0.0)
+        try:
+            receipt = self._api.act(action, r.etl_id, self._policy.properties, deadline=limit)
+        except HelixError as error:
+            if not self._is_sent_after(error, request):
+                return False
+        else:
+            request.accepted, request.ambiguous, r.changed = True, False, True
+            request.request_id = receipt.task_execution_request_id
+            request.request_status = receipt.request_status
+        r.put_off = 0
+        if request is known:
+            request.times += 1
+            request.sent_at = now
+        elif ending:
+            r.ending = request
+        else:
+            r.request, self._watch.since = request, request.server_time
+            r.started_at = rfc3339(self._task.server_now())
+        return True
+
+    def _is_sent_after(self, error: HelixError, request: Request) -> bool:
+        """Whether the request counts as sent although it failed. Raises if there is nothing to follow."""
+        r = self.record
+        if error.maybe_done:
+            request.ambiguous, request.doubt = True, error.message
+            request.request_status = getattr(error, "request_status", None)
+            return True
+        refused = isinstance(error, RequestRefusedError)
+        if refused and request.action in ("stop", "kill") and self._watch.is_at_rest_now():
+            r.warn(f"The {request.action} request for {r.label} was rejected, because the run had just ended.")
+            request.request_status = getattr(error, "request_status", None)
+            return True
+        if error.transient and r.put_off < self._policy.retries:
+            r.put_off += 1
+            r.last_loss = error.message
+            self._watch.due = self._clock.now() + backoff(r.put_off, error.retry_after)
+            return False
+        raise error
+
+    def _push_stop(self, status: EtlStatus | None, request: Request | None) -> None:
+        """Repeat a stop or kill whose response was lost; escalate a stop that does not work."""
+        r, policy = self.record, self._policy
+        if status is None or request is None or not (status.executing or status.state == "WAITING"):
+            return
+        now = self._clock.now()
+        kill_after = policy.kill_after if request.action == "stop" and status.executing else None
+        try:
+            if kill_after and now - request.sent_at >= kill_after and not self._no_escalation and not r.escalated:
+                r.escalated = self._send("kill", ending=True)
+            elif request.ambiguous and now - request.sent_at >= REPEAT_AFTER and request.times <= policy.retries:
+                self._send(request.action, ending=request is r.ending)
+        except HelixError as error:
+            # The first request may still work.
+            self._no_escalation = True
+            r.warn(f"{r.label} could not be told again to end: {error.message}")
+
+    # -- follow -------------------------------------------------------------------------------------------------------
+
+    def _follow(self) -> bool:
+        """Poll until there is a verdict. Always False: the ETL is done."""
+        r, policy, watch = self.record, self._policy, self._watch
+        watch.is_following = True
+        began = self._clock.now()
+        watch.pause(watch.deadline)
+        while True:
+            status = watch.poll()
+            verdict = watch.judge(status) if status else None
+            if status and verdict and watch.is_settled(verdict, status):
+                return self._settle(verdict)
+            if status and not verdict:
+                watch.unsettle()
+            starting, limit = watch.is_starting(), watch.deadline
+            if starting and (not r.losses or not policy.wait):
+                limit = min(limit, began + policy.start_timeout)
+            if self._clock.now() >= limit + (SETTLING if verdict else 0.0):
+                return self._not_started() if starting else self._at_timeout()
+            if policy.action in ("stop", "kill") and not verdict:
+                self._push_stop(status, r.ending or r.request)
+            watch.pause(limit)
+
+    def _until_idle(self, *, stopping: bool = False) -> bool:
+        """Wait until the run in progress is gone. False: C(wait_timeout) expired first."""
+        watch = self._watch
+        watch.is_following = True
+        watch.pause(watch.deadline)
+        while True:
+            status = watch.poll()
+            idle = status and status.at_rest and (status.state != NEVER or (stopping and watch.trusted_nones() > 1))
+            if status and idle:
+                if watch.is_settled(Verdict("stopped", "state_reached"), status):
+                    watch.is_following = False
+                    watch.unsettle()
+                    return True
+            elif status:
+                watch.unsettle()
+            if self._clock.now() >= watch.deadline + (SETTLING if idle else 0.0):
+                return False
+            if stopping and not idle:
+                self._push_stop(status, self.record.ending)
+            watch.pause(watch.deadline)
+
+    def _not_started(self) -> bool:
+        outcome, problem = report.not_started(self._named(), self._policy, self._clock.now())
+        return self._fail(outcome, lambda record: problem)
+
+    def _at_timeout(self) -> bool:
+        """C(wait_timeout) expired: leave the run, or end it (C(on_timeout))."""
+        r, policy = self.record, self._policy
+        became, over = report.goes_on(r) if policy.action == "run" else "", False
+        if policy.action == "run" and policy.on_timeout != "leave":
+            limit = self._watch.deadline + policy.start_timeout
+            try:
+                self._send_ending(policy.on_timeout, limit)
+                became, over = self._see_it_end(limit)
+            except HelixError as error:
+                if r.ending:
+                    raise
+                became = f"{became} The {policy.on_timeout} request failed: {error.message}"
+        problem = report.timed_out(self._named(), policy, became, over)
+        return self._fail(problem.kind, lambda record: problem)
+
+    def _send_ending(self, action: str, limit: float) -> None:
+        """:raises HelixError: it was refused, or put off until the limit."""
+        while not self._send(action, ending=True):
+            self._watch.sleep_until(min(self._watch.due, limit))
+            if self._clock.now() >= limit:
+                raise HelixError(self.record.last_loss)
+        self._watch.tell("stopping")
+
+    def _see_it_end(self, limit: float) -> tuple[str, bool]:
+        """What happened to a run that was told to end, in words, and whether it is over."""
+        r, policy, watch = self.record, self._policy, self._watch
+        began = self._clock.now()
+        while True:
+            status = watch.poll()
+            idle = status and planning.judge_idle(EtlStatus("RUNNING"), status, "stop", watch.trusted_nones())
+            if status and idle:
+                ours = r.ending and (r.ending.accepted or r.ending.ambiguous)
+                done = f"It was then {report.PAST[r.ending.action]}" if r.ending and ours else "It had just ended"
+                return f"{done}: {status}.", True
+            if self._clock.now() >= limit:
+                waited = planning.describe_seconds(self._clock.now() - began)
+                seen = "its end could not be observed" if r.losses else "it had not ended"
+                return f"The {policy.on_timeout} request was sent, but {seen} {waited} later.", False
+            self._push_stop(status, r.ending)
+            watch.pause(limit)
+
+    def _is_too_close(self, status: EtlStatus) -> bool:
+        """Whether the last run is of this very second: times are whole seconds, and the next run would not show."""
+        moment, now = status.moment, self._task.server_now()
+        if self._spaced or moment is None or not -1.0 <= now - moment < 1.0:
+            return False
+        self._spaced = True
+        return True
+
+    # -- end ----------------------------------------------------------------------------------------------------------
+
+    def _done(self, outcome: str, evidence: str | None = None, failed: bool = False) -> bool:
+        """End with this outcome. Always False: nothing is left to decide."""
+        r = self.record
+        r.outcome, r.evidence, r.failed, r.ended = outcome, evidence, failed, self._clock.now()
+        r.began = r.ended if r.began is None else r.began
+        for request in (r.request, r.ending):
+            if request and request.ambiguous and self._watch.had_effect(request):
+                r.changed = True
+                if request is r.request and request.action in ("run", "schedule"):
+                    r.evidence = "adopted"
+        if not self._task.over():
+            if outcome in ("stopped", "service_off"):
+                self._task.notes.clear(r.etl_id)
+            elif self._watch.seen_executing or self._watch.has_moved():
+                self._task.notes.begun(r.etl_id)
+        self._watch.tell("done")
+        return False
+
+    def _fail(self, outcome: str, problem: Callable[..., HelixError], *arguments: Any) -> bool:
+        r = self._named()
+        error = problem(r, *arguments)
+        r.reason, r.remedy, r.error = error.message, error.remedy, error.facts()
+        return self._done(outcome, r.evidence, failed=True)
+
+    def _named(self) -> Record:
+        """The record with the name of the ETL, if the server tells it: a failure should name it."""
+        r = self.record
+        if r.etl_name is None and r.seen is not None and not r.losses:
+            try:
+                r.etl_name = {etl.etl_id: etl.name for etl in self._api.list_etls(retries=0)}.get(r.etl_id)
+            except HelixError:
+                pass  # the id has to do
+        return r
+
+    def _settle(self, verdict: Verdict) -> bool:
+        if verdict.failed:
+            r = self._named()
+            problem = report.bad_end(r, verdict.outcome)
+            r.reason, r.remedy, r.error = problem.message, problem.remedy, problem.facts()
+        return self._done(verdict.outcome, verdict.evidence, verdict.failed)
 
     def give_up(self, error: HelixError) -> None:
         """An error that ends this ETL's action. What was started is named."""
-        p = self.progress
-        if p.phase != "plan" and (p.accepted or p.ambiguous or p.attached):
-            self._fail("unconfirmed", report.lost_sight(p, error))
+        r = self.record
+        begun = any(q and (q.accepted or q.ambiguous) for q in (r.request, r.ending))
+        if begun or r.attached:
+            self._fail("unconfirmed", report.lost_sight, error)
             return
         if isinstance(error, RequestRefusedError):
-            p.sent = self._policy.action
-            p.request_status = error.request_status
-            self._watcher.at_rest_now()
-        self._fail("failed", report.refused(p, error))
+            r.request = Request(self._policy.action, self._clock.now(), request_status=error.request_status)
+            self._watch.is_at_rest_now()
+        self._fail("failed", report.refused, error)

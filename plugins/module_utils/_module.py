@@ -1,7 +1,7 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place where a module meets Ansible: secrets are registered, errors become failures, and it exits.
+"""The one place where the library meets C(AnsibleModule): secrets are registered, errors become failures, and it exits.
 
 Private to this collection.
 """
@@ -9,16 +9,22 @@ Private to this collection.
 from __future__ import annotations
 
 import os
-import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError, MissingLibraryError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import Host
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
+    HelixError,
+    MissingLibraryError,
+    OptionError,
+)
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._slices import CARRIED
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import CHANNEL, Channel
 
 try:
     from ansible.module_utils.secrets import register_secret
@@ -26,76 +32,70 @@ except ImportError:
     # ansible-core before 2.22 masks what is in no_log_values, in results only.
     register_secret = None
 
-#: What stands before the host; with or without a scheme, and a password may itself hold any of the marks.
-USER_IN_ADDRESS = re.compile(r"(?<=//).*@|^[^/]*:[^/].*@", re.DOTALL)
-
-MISSING_REQUESTS = (
-    "This module runs under {python}. Install requests there, or let the host use the Python that Ansible itself runs"
-    ' under: ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}" (with ansible_connection: local).'
-)
-
 
 class HelixModule(AnsibleModule):
-    """C(AnsibleModule) that tells the system log no password out of an address.
-
-    Such an address is refused, but only after the options were logged; core hides what options named C(no_log) hold,
-    and since 2.22 nothing else.
-    """
+    """C(AnsibleModule) whose every failure has C(etls) and C(error), also one that Ansible finds in the options."""
 
     params: dict[str, Any]
 
-    def _log_invocation(self) -> None:
-        given = self.params
-        self.params = {
-            name: USER_IN_ADDRESS.sub("********@", value) if isinstance(value, str) else value
-            for name, value in given.items()
-        }
-        try:
-            super()._log_invocation()
-        finally:
-            self.params = given
+    def fail_json(self, msg: str, **kwargs: Any) -> None:
+        remedy = "Correct the options of the task; ansible-doc shows them."
+        kwargs.setdefault("etls", [])
+        kwargs.setdefault("error", OptionError(str(msg), remedy=remedy).facts())
+        super().fail_json(msg, **kwargs)
 
 
 def make_redactor(module: AnsibleModule) -> Redactor:
     """A redactor that tells Ansible about every secret that it learns."""
-    # Core 2.22 hands new secrets on in what the module prints, and async_wrapper keeps that in a file that others may
-    # read. Nothing that we return holds a token, so there masking adds nothing, and telling would be the leak.
+    # Core 2.22 prints new secrets with the result of the module, and async_wrapper keeps that in a file that others may
+    # read. Nothing that we return contains a token, so with async masking adds nothing, and registering would leak it.
     is_async = "ANSIBLE_ASYNC_DIR" in os.environ
 
-    def tell(secret: str) -> None:
+    def register(secret: str) -> None:
         module.no_log_values.add(secret)
         if register_secret is not None and not is_async:
             register_secret(secret)
 
-    return Redactor(tell)
+    return Redactor(register)
 
 
-def serve(module: AnsibleModule, work: Callable[[Redactor], dict[str, Any]]) -> None:
+def _missing_library() -> HelixError:
+    return MissingLibraryError(
+        missing_required_lib("requests"),
+        remedy=f"This module runs under {sys.executable}. Install requests there, or let the host use Ansible's own"
+        ' Python: ansible_python_interpreter: "{{ ansible_playbook_python }}" (with ansible_connection: local).',
+    )
+
+
+def serve(module: HelixModule, work: Callable[[dict[str, Any], Host], dict[str, Any]], clock: Clock) -> None:
     """Do the work and leave with its result."""
+    # Ctrl-C ends the process at once, whatever its threads wait for. The ETLs continue to run.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     redactor = make_redactor(module)
+    channel = Channel(os.environ.get(CHANNEL))
+    host = Host(redactor, clock, module.warn, channel, module.check_mode, module._diff)
+    extra: dict[str, Any] = {}
     try:
-        result = work(redactor)
+        result = work(module.params, host)
     except MissingLibraryError:
-        python = sys.executable
-        result = {
-            "failed": True,
-            "msg": f"{missing_required_lib('requests')} {MISSING_REQUESTS.format(python=python)}",
-            "etls": [],
-            "error": {"kind": "missing_library", "remedy": MISSING_REQUESTS.format(python=python)},
-        }
+        result = _failed(_missing_library())
     except HelixError as error:
-        result = {"failed": True, "msg": error.sentence(), "changed": False, "etls": [], "error": error.facts()}
-    except Exception as error:  # noqa: BLE001 - a fault of ours; what Python would print may quote a secret
-        problem = HelixError(
-            f"An error inside the collection ({type(error).__name__}: {redactor.text(str(error), 200)}).",
-            kind="internal_error",
-            remedy="Please report it with this message. Look at the state of the ETL before you start it again.",
+        result = _failed(error)
+    except Exception as error:  # noqa: BLE001 - what Python would print may quote a secret
+        result = _failed(
+            HelixError(
+                f"An error inside the collection ({type(error).__name__}: {redactor.text(str(error), 200)}).",
+                kind="internal_error",
+                remedy="Report this message. Check the state of the ETL before you start it again.",
+            )
         )
-        result = {"failed": True, "msg": problem.sentence(), "etls": [], "error": problem.facts()}
-        result["exception"] = traceback.format_exc()
-    if CARRIED not in result:
-        # Nothing that we return should hold a secret. This is for the server that puts one where a name belongs.
-        result = redactor.masked(result)
+        extra["exception"] = redactor.masked(traceback.format_exc())
+    # Nothing that we return should contain a secret; a server may put one where a name belongs.
+    result = redactor.masked(result)
     if result.pop("failed", False):
-        module.fail_json(**result)
+        module.fail_json(**result, **extra)
     module.exit_json(**result)
+
+
+def _failed(error: HelixError) -> dict[str, Any]:
+    return {"failed": True, "changed": False, "msg": error.sentence(), "etls": [], "error": error.facts()}

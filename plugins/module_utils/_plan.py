@@ -191,21 +191,26 @@ class Verdict(NamedTuple):
 
 
 def judge_run(
-    before: EtlStatus, status: EtlStatus, *, seen_executing: bool, service: bool = False, fail_on_warning: bool = False
+    before: EtlStatus,
+    status: EtlStatus,
+    *,
+    seen_executing: bool,
+    since: float | None = None,
+    fail_on_warning: bool = False,
 ) -> Verdict | None:
     """Whether the run that was requested at C(before) is over; None: not yet, or not even started.
 
-    Over = nothing executes, and the time of the last execution moved or executing was seen since. While neither
-    holds, the old state is still shown: a remote engine asks for work only now and then. C(exit_code) beside RUNNING
-    is the previous run's, so it is read only here.
+    Over = nothing executes, and the last execution is newer than the baseline or executing was seen since. While
+    neither holds, the server still shows the old state: remote engines poll for work. C(exit_code) beside RUNNING is
+    the previous run's, so it is read only here.
 
-    :param service: the server answered the request id -1, which means a service ETL.
+    :param since: seconds since 1970 of the request by the server's clock, if known.
     """
-    if status.state == "SERVICE_ON" or (service and status.executing):
+    if status.state == "SERVICE_ON":
         return Verdict("service_on", "state_reached")
     if status.state not in OVER:
         return None
-    moved = status.executed_since(before)
+    moved = status.executed_since(before, since)
     if not moved and not seen_executing:
         if status.state == "ABORTED" and before.state != "ABORTED":
             return Verdict("aborted", "state_reached", failed=True)
@@ -220,13 +225,13 @@ def judge_run(
     return Verdict("failed", evidence, failed=True)
 
 
-def judge_schedule(before: EtlStatus, status: EtlStatus) -> Verdict | None:
-    """Whether a schedule request took effect: it waits for its time, or is executing already, or has executed since."""
+def judge_schedule(before: EtlStatus, status: EtlStatus, since: float | None = None) -> Verdict | None:
+    """Whether a schedule request took effect: the ETL is scheduled, executing, or has executed since."""
     if status.state == "SERVICE_ON":
         return Verdict("service_on", "state_reached")
     if status.state == "WAITING" or status.executing:
         return Verdict("scheduled", "state_reached")
-    if status.state in OVER and status.executed_since(before):
+    if status.state in OVER and status.executed_since(before, since):
         return Verdict("scheduled", "timestamp_changed")
     return None
 
@@ -246,7 +251,14 @@ def judge_idle(before: EtlStatus, status: EtlStatus, action: str, times_none: in
 
 
 def judge_wait(
-    until: str, before: EtlStatus, status: EtlStatus, *, seen_executing: bool, fail_on_warning: bool, times_none: int
+    until: str,
+    before: EtlStatus,
+    status: EtlStatus,
+    *,
+    seen_executing: bool,
+    since: float | None = None,
+    fail_on_warning: bool,
+    times_none: int,
 ) -> Verdict | None:
     """Whether what C(etl_wait) waits for has come.
 
@@ -256,7 +268,7 @@ def judge_wait(
     if until == "executing":
         if status.executing:
             return Verdict("executing", "state_reached")
-        if status.state in OVER and status.executed_since(before):
+        if status.state in OVER and status.executed_since(before, since):
             return Verdict("executing", "timestamp_changed")
         return None
     if until == "idle":
@@ -265,7 +277,7 @@ def judge_wait(
         return None
     if status.state == "SERVICE_OFF":
         return Verdict("service_off", "state_reached") if seen_executing else None
-    return judge_run(before, status, seen_executing=seen_executing, fail_on_warning=fail_on_warning)
+    return judge_run(before, status, seen_executing=seen_executing, since=since, fail_on_warning=fail_on_warning)
 
 
 def next_poll(since_change: float, poll_interval: float, active: int = 1) -> float:

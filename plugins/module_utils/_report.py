@@ -1,7 +1,7 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sentences and result entries: what a user reads about one ETL.
+"""The record of one ETL, and the sentences and result entries made from it.
 
 Private to this collection. Pure: no input, no output.
 """
@@ -9,6 +9,7 @@ Private to this collection. Pure: no input, no output.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
@@ -17,184 +18,303 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
     RequestRefusedError,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy, describe_seconds
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus
 
 PAST = {"run": "started", "schedule": "scheduled", "stop": "stopped", "kill": "killed"}
-SEE_LOG = "See the ETL's log in the Helix console (the API has none)."
-#: What a state is expected to be after an action, for check mode's diff.
+SEE_LOG = "See the ETL's log in the Helix console (the API does not provide it)."
+#: The state expected after an action, for the diff in check mode.
 EXPECTED = {"run": "RUNNING", "schedule": "WAITING", "stop": "(not executing)", "kill": "(not executing)"}
 
 
-def _request(p: Progress) -> str:
-    return _numbered(p.request_id)
+@dataclass
+class Request:
+    """One request that was sent. C(sent_at) is on the task's clock, C(server_time) in seconds since 1970.
+
+    C(ambiguous): the response was lost, so the server may or may not have carried the request out; C(doubt) says why.
+    """
+
+    action: str
+    sent_at: float
+    server_time: float | None = None
+    accepted: bool = False
+    ambiguous: bool = False
+    doubt: str = ""
+    request_id: int | None = None
+    request_status: str | None = None
+    times: int = 1
 
 
-def _numbered(request_id: int | None) -> str:
-    return "" if request_id is None else f" (request {request_id})"
+@dataclass
+class Record:
+    """Everything that is known about one ETL in one task. Times are seconds on the task's clock.
+
+    C(request) is the request of the task's action; C(ending) is a stop or kill that makes room for it or ends it.
+    """
+
+    etl_id: int
+    etl_name: str | None = None
+    before: EtlStatus | None = None
+    seen: EtlStatus | None = None
+    began: float | None = None
+    ended: float | None = None
+    started_at: str | None = None
+    request: Request | None = None
+    ending: Request | None = None
+    attached: bool = False
+    joined: str = ""
+    cleared: bool = False
+    escalated: bool = False
+    put_off: int = 0
+    polls: int = 0
+    lost_polls: int = 0
+    losses: int = 0
+    last_loss: str = ""
+    token_renewals: int = 0
+    timeline: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    phase: str = "queued"
+    outcome: str | None = None
+    evidence: str | None = None
+    failed: bool = False
+    changed: bool = False
+    reason: str = ""
+    remedy: str = ""
+    error: dict[str, Any] | None = None
+
+    @property
+    def label(self) -> str:
+        return f"ETL {self.etl_id} ({self.etl_name})" if self.etl_name else f"ETL {self.etl_id}"
+
+    @property
+    def done(self) -> bool:
+        return self.outcome is not None
+
+    def warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
 
 
-def still_busy(p: Progress, policy: Policy) -> HelixError:
-    """C(wait_timeout) is over before the run could be asked for: another run, or the server, did not make room."""
-    limit = f"{describe_seconds(policy.wait_timeout)} (wait_timeout; last seen: {p.seen})."
-    if p.put_off:
+def _numbered(request: Request | None, before: str = " as ") -> str:
+    return "" if request is None or request.request_id is None else f"{before}request {request.request_id}"
+
+
+def _lost_looks(r: Record) -> str:
+    return f" The last polls failed: {r.last_loss}" if r.losses else ""
+
+
+def _limit(policy: Policy, seconds: float | None = None) -> str:
+    return describe_seconds(policy.wait_timeout if seconds is None else seconds)
+
+
+def still_busy(r: Record, policy: Policy) -> HelixError:
+    """C(wait_timeout) expired before the run could be requested."""
+    limit = f"{_limit(policy)} (wait_timeout; last seen: {r.seen})."
+    if r.put_off:
         return HelixError(
-            f"{p.label}: nothing was done within {limit} The last try: {p.last_loss}",
+            f"{r.label}: the {policy.action} request was not accepted within {limit} The last attempt: {r.last_loss}",
             kind="timed_out",
             remedy="Try again later, or raise wait_timeout.",
         )
-    told = f" got the {p.sent} request and" if p.sent else ""
-    ended = "was not seen to end within" if p.losses else "had not ended after"
-    lost = f" The last looks at it were lost: {p.last_loss}" if p.losses else ""
+    told = f" received the {r.ending.action} request and" if r.ending else ""
+    ended = "was not seen to end within" if r.losses else "had not ended after"
     return HelixError(
-        f"{p.label} was not started: the run that was under way{told} {ended} {limit}{lost}",
+        f"{r.label} was not started: the run in progress{told} {ended} {limit}{_lost_looks(r)}",
         kind="timed_out",
-        remedy="Raise wait_timeout, or choose if_running: restart."
+        remedy="Raise wait_timeout, or set if_running: restart."
         if policy.if_running == "queue"
-        else "Give kill_after, so that a run that does not stop is killed.",
+        else "Set kill_after, so that a run that does not stop is killed.",
     )
 
 
-def already_running(p: Progress) -> HelixError:
+def already_running(r: Record) -> HelixError:
     return HelixError(
-        f"{p.label} was not started: {p.reason}.",
+        f"{r.label} was not started: {r.reason}.",
         kind="already_running",
-        remedy="Wait for it (etl_wait), or choose if_running: attach, queue or restart.",
+        remedy="Wait for it (etl_wait), or set if_running to attach, queue or restart.",
     )
 
 
-def bad_end(p: Progress, outcome: str) -> HelixError:
-    """The run ended, and not well."""
-    exit_code = p.seen.exit_code if p.seen else None
+def bad_end(r: Record, outcome: str) -> HelixError:
+    """The run ended, but not successfully."""
+    exit_code = r.seen.exit_code if r.seen else None
     if outcome == "aborted":
         return HelixError(
-            f"{p.label} was aborted before it had done its work.",
+            f"{r.label} was aborted before it finished.",
             kind="aborted",
-            remedy=f"Somebody stopped or killed it, or its scheduler went down. {SEE_LOG}",
+            remedy=f"Someone stopped or killed it, or its scheduler went down. {SEE_LOG}",
         )
     if outcome == "warning":
         return HelixError(
-            f"{p.label} ended with exit WARNING, which fail_on_warning makes a failure.",
+            f"{r.label} ended with exit WARNING, which is a failure because of fail_on_warning.",
             kind="exit_warning",
-            remedy=f"Often an empty input or partly bad rows. {SEE_LOG}",
+            remedy=f"Common causes are an empty input or invalid rows. {SEE_LOG}",
         )
     return HelixError(
-        f"{p.label} ended with exit {exit_code}." if exit_code else f"{p.label} ended without an exit code.",
+        f"{r.label} ended with exit {exit_code}." if exit_code else f"{r.label} ended without an exit code.",
         kind="exit_error",
         remedy=SEE_LOG,
     )
 
 
-def not_started(p: Progress, policy: Policy, now: float) -> tuple[str, HelixError]:
-    """The request had no effect that could be seen in time: the outcome's word, and why."""
-    waited = describe_seconds(now - p.first_sent_at)
+def _shown(r: Record) -> str:
+    if r.losses:
+        return f"Its state could not be read at the end: {r.last_loss}"
+    old = r.before.moment if r.before else None
+    request = r.request
+    moved = r.seen and r.seen.moment is not None and old is not None and r.seen.moment > old
+    if moved and request and request.server_time is not None and r.seen:
+        return (
+            f"It shows: {r.seen}. That run is newer than the state before, but older than this request by the server's"
+            " clock, so another client started it or the clocks differ."
+        )
+    return f"It still shows: {r.seen}."
+
+
+_AGAIN = (
+    "Until the engine has started the run, the API does not show an accepted request, so running this task again may"
+    " start a second run."
+)
+_WAIT_SAFELY = "To wait without sending anything, use etl_wait with this result's etls as baseline."
+
+
+def not_started(r: Record, policy: Policy, now: float) -> tuple[str, HelixError]:
+    """The request had no visible effect in time: the outcome, and why."""
+    began = r.request.sent_at if r.request else (r.began or 0.0)
+    waited = describe_seconds(now - began)
     option, limit = "start_timeout", f"within {waited} (start_timeout)"
-    if now < p.first_sent_at + policy.start_timeout:
-        option, limit = "wait_timeout", f"before wait_timeout ({describe_seconds(policy.wait_timeout)}) was over"
+    if now < began + policy.start_timeout:
+        option, limit = "wait_timeout", f"before wait_timeout ({_limit(policy)}) expired"
     if policy.action == "wait":
         return "not_started", HelixError(
-            f"{p.label} was not seen to execute since the baseline {limit}; last seen: {p.seen}.",
+            f"{r.label} was not seen to execute since the baseline {limit}. Last seen: {r.seen}.",
             kind="not_started",
             remedy="Check that it was started, and that its engine is active.",
         )
-    seen = f"Its state could not be read at the end: {p.last_loss}" if p.losses else f"It still shows: {p.seen}."
-    if p.ambiguous:
-        return "unconfirmed", HelixError(
-            f"It is not known whether the {policy.action} request for {p.label} reached the server: {p.doubt}"
-            f" Nothing was seen to happen within {waited}. {seen}",
-            kind="unconfirmed",
-            remedy="It was not sent again, so that nothing starts twice. Look at the ETL in the console, or run this"
-            " task again: it attaches to a run that did start.",
+    if r.joined:
+        return "not_started", HelixError(
+            f"{r.label} did not start {limit}. {r.joined} {_shown(r)}",
+            kind="not_started",
+            remedy=f"Check the status of the ETL engine in the console. {_WAIT_SAFELY}",
         )
-    accepted = f"The server accepted the {policy.action} request for {p.label}{_request(p)}, but"
-    if p.losses:
+    if r.request and r.request.ambiguous:
         return "unconfirmed", HelixError(
-            f"{accepted} what became of it was not seen within {waited}. {seen}",
+            f"The response to the {policy.action} request for {r.label} was lost: {r.request.doubt}"
+            f" No run was seen to start within {waited}. {_shown(r)}",
             kind="unconfirmed",
-            remedy="Run this task again when the server answers: it attaches to a run that is under way.",
+            remedy=f"The request was not sent again, so that nothing starts twice. {_WAIT_SAFELY} {_AGAIN}",
+        )
+    accepted = f"The server accepted the {policy.action} request for {r.label}{_numbered(r.request)}, but"
+    if r.losses:
+        return "unconfirmed", HelixError(
+            f"{accepted} its effect could not be observed within {waited}. {_shown(r)}",
+            kind="unconfirmed",
+            remedy=f"{_WAIT_SAFELY} {_AGAIN}",
         )
     if policy.action == "run":
         return "not_started", HelixError(
-            f"{accepted} it did not start {limit}. {seen}",
+            f"{accepted} the run did not start {limit}. {_shown(r)}",
             kind="not_started",
-            remedy="The usual causes: the remote ETL engine is inactive (maintenance) or not responding, or its"
-            " scheduler is down. Look at the engine's status in the console. The request may still be carried out"
-            f" later. Raise {option} where engines are slow.",
+            remedy="Usual causes: the remote ETL engine is inactive (maintenance) or not responding, or its scheduler"
+            f" is down. Check the engine's status in the console; the run may still start later. {_WAIT_SAFELY}"
+            f" {_AGAIN} Raise {option} if engines are slow.",
         )
-    effect = "it was not seen to be scheduled" if policy.action == "schedule" else "its schedule was not seen to go"
+    effect = "it was not seen to be scheduled" if policy.action == "schedule" else "its schedule is still there"
     return "timed_out", HelixError(
-        f"{accepted} {effect} {limit}. {seen}",
+        f"{accepted} {effect} {limit}. {_shown(r)}",
         kind="timed_out",
         remedy="Check in the console that the ETL has a schedule and that its engine is active.",
     )
 
 
-def timed_out(p: Progress, policy: Policy, became: str) -> HelixError:
-    """C(wait_timeout) is over. Who could not look at the end must not say that it has not come."""
-    lost = f" The last looks at it were lost: {p.last_loss}" if p.losses else ""
-    kind = "unconfirmed" if p.losses else "timed_out"
+def goes_on(r: Record) -> str:
+    """What is known of a run when the task stops waiting for it."""
+    if r.losses:
+        return "It may still be running."
+    if r.seen and not r.seen.known:
+        return f"The collection does not know the state {r.seen.state}, so it cannot tell whether the run is over."
+    return "It is still running."
+
+
+def timed_out(r: Record, policy: Policy, became: str, over: bool = False) -> HelixError:
+    """C(wait_timeout) expired. If the last polls failed, the end may have come unseen.
+
+    :param over: the run was ended (C(on_timeout)).
+    """
+    kind = "unconfirmed" if r.losses else "timed_out"
     run = policy.action == "run"
     if policy.action == "wait":
-        not_so = f"was not seen to be {policy.until} within" if p.losses else f"was not {policy.until} after"
+        not_so = f"was not seen to be {policy.until} within" if r.losses else f"was not {policy.until} after"
         return HelixError(
-            f"{p.label} {not_so} {describe_seconds(policy.wait_timeout)} (wait_timeout; last seen: {p.seen}).{lost}",
+            f"{r.label} {not_so} {_limit(policy)} (wait_timeout; last seen: {r.seen}).{_lost_looks(r)}",
             kind=kind,
-            remedy="Run the task again to go on waiting, or raise wait_timeout.",
+            remedy="Run the task again to continue waiting, or raise wait_timeout.",
         )
-    if p.ambiguous and p.sent in ("stop", "kill"):
-        lost += f" The answer to the {p.sent} request was lost: {p.doubt}"
-    if p.losses:
+    lost = _lost_looks(r)
+    latest = r.ending or r.request
+    if latest and latest.ambiguous:
+        lost += f" The response to the {latest.action} request was lost: {latest.doubt}"
+    if r.losses:
         not_so = f"was not seen to {'end' if run else 'stop'} within"
     else:
         not_so = f"had not {'ended' if run else 'stopped'} after"
-    # With on_timeout the latest request is the one that ended the run; the result speaks of the run's.
-    request = _numbered(p.kept[2] if p.kept else p.request_id)
-    over = bool(run and p.kept and p.seen and p.seen.at_rest)
-    seen = "" if over else f"; last seen: {p.seen}"
+    seen = _numbered(r.request, "; ") + ("" if over else f"; last seen: {r.seen}")
     if over:
         remedy = "Raise wait_timeout if it needs longer."
     elif run:
-        remedy = "Run the task again to go on waiting (it attaches to a run), or raise wait_timeout."
+        remedy = "Run the task again to continue waiting (it attaches to a running ETL), or raise wait_timeout."
     else:
-        remedy = "Run the task again, give kill_after, or use action: kill."
+        remedy = "Run the task again, set kill_after, or use action: kill."
     return HelixError(
-        f"{p.label}{request} {not_so} {describe_seconds(policy.wait_timeout)} (wait_timeout{seen}). {became}".rstrip()
-        + lost,
+        f"{r.label} {not_so} {_limit(policy)} (wait_timeout{seen}). {became}".rstrip() + lost,
         kind=kind,
         remedy=remedy,
     )
 
 
-def lost_sight(p: Progress, error: HelixError) -> HelixError:
-    """Something was started or followed, and then nothing could be seen any more."""
-    if p.attached:
-        what = "was running already and was followed"
-    elif p.accepted:
-        what = f"got the {p.sent} request{_request(p)}, and the server accepted it"
+def lost_sight(r: Record, error: HelixError) -> HelixError:
+    """Something was started or followed, and then its state could not be read any more."""
+    request = r.request or r.ending
+    if r.attached:
+        what = "was already running and was followed"
+    elif request and request.accepted:
+        what = f"received the {request.action} request, which the server accepted{_numbered(request)}"
     else:
-        what = f"got the {p.sent} request, whose answer was lost"
+        what = f"was sent the {request.action if request else 'action'} request, but its response was lost"
+    seen = f" Last seen: {r.seen}." if r.seen else ""
     return _like(
         error,
-        f"{p.label} {what}. When last seen it was: {p.seen}. Its end could not be observed: {error.message}",
-        f"{error.remedy} Then run this task again: it attaches to a run that is under way.".strip(),
+        f"{r.label} {what}.{seen} How it ended is not known: {error.message}",
+        f"{error.remedy} {_WAIT_SAFELY}".strip(),
     )
 
 
-def refused(p: Progress, error: HelixError) -> HelixError:
+def refused(r: Record, error: HelixError) -> HelixError:
     """An error before anything was started."""
     message = error.message
-    if isinstance(error, RequestRefusedError) and p.seen is not None:
-        message += f" Its state now: {p.seen}."
-    elif not isinstance(error, EtlNotFoundError) and f"ETL {p.etl_id}" not in message:
-        message = f"{p.label}: {message}"
-    if p.cleared:
-        message += " The run that was under way had been stopped before (if_running: restart)."
+    if isinstance(error, RequestRefusedError) and r.seen is not None:
+        message += f" Its state now: {r.seen}."
+    elif not isinstance(error, EtlNotFoundError) and f"ETL {r.etl_id}" not in message:
+        message = f"{r.label}: {message}"
+    if r.etl_name and r.etl_name not in message:
+        message = message.replace(f"ETL {r.etl_id}", r.label, 1)
+    if r.cleared:
+        message += " The run in progress had already been stopped (if_running: restart)."
     return _like(error, message, error.remedy)
+
+
+def not_tried(r: Record, why: str) -> HelixError:
+    """The ETL's turn never came."""
+    return HelixError(
+        f"{r.label} was not tried: {why}.",
+        kind="not_tried",
+        remedy="Run the task again for the ETLs that were not tried (outcome not_tried).",
+    )
 
 
 def unresolved(names: Sequence[str], error: HelixError) -> HelixError:
     """The names could not be looked up."""
     told = ", ".join(repr(name) for name in names[:3]) + (" …" if len(names) > 3 else "")
-    return _like(error, f"The id of {told} could not be looked up: {error.message}", error.remedy)
+    return _like(error, f"{told} could not be looked up: {error.message}", error.remedy)
 
 
 def _like(error: HelixError, message: str, remedy: str) -> HelixError:
@@ -209,88 +329,124 @@ def _like(error: HelixError, message: str, remedy: str) -> HelixError:
     )
 
 
-def describe(p: Progress, action: str) -> str:
-    """One readable sentence (or two) about how it went."""
-    if p.failed:
-        return f"{p.reason} {p.remedy}".strip()
-    took = describe_seconds((p.ended or 0.0) - (p.began or 0.0))
-    escalated = " It did not stop in time (kill_after) and was killed." if p.escalated else ""
-    if p.outcome in ("succeeded", "warning"):
-        exit_code = p.seen.exit_code if p.seen else None
+def describe(r: Record, action: str) -> str:
+    """One readable sentence (or two) about the end."""
+    if r.failed:
+        return f"{r.reason} {r.remedy}".strip()
+    took = describe_seconds((r.ended or 0.0) - (r.began or 0.0))
+    lost = " (the response to the request was lost, but its effect was seen)" if r.evidence == "adopted" else ""
+    if r.outcome in ("succeeded", "warning"):
+        exit_code = r.seen.exit_code if r.seen else None
         if action == "wait":
-            return f"{p.label} ended with exit {exit_code} (waited {took})."
-        if p.attached:
-            return f"{p.label} was running already; it was followed and ended with exit {exit_code} after {took}."
-        adopted = " (the answer to the request was lost, but the run was found)" if p.evidence == "adopted" else ""
-        return f"{p.label} ran and ended with exit {exit_code} after {took}{adopted}."
+            return f"{r.label} ended with exit {exit_code} (waited {took})."
+        if r.joined:
+            return f"{r.label} ended with exit {exit_code} after {took}. {r.joined}"
+        if r.attached:
+            return f"{r.label} was already running; the task followed it. It ended with exit {exit_code} after {took}."
+        return f"{r.label} ran and ended with exit {exit_code} after {took}{lost}."
+    if r.outcome == "stopped" and r.before and r.before.state == "WAITING":
+        return f"The schedule of {r.label} was canceled ({r.seen}){lost}."
+    escalated = " It did not stop in time (kill_after) and was killed." if r.escalated else ""
+    done = PAST[r.ending.action if r.ending else r.request.action if r.request else action if action in PAST else "stop"]
+    accepted = f"The server accepted the {action} request for {r.label}{_numbered(r.request)}; the task does not wait."
+    if lost:
+        accepted = f"The response to the {action} request for {r.label} was lost, but its effect was seen ({r.seen})."
     sentences = {
-        "scheduled": f"{p.label} is scheduled.",
-        "service_on": f"The service {p.label} is on.",
-        "service_off": f"The service {p.label} is off.{escalated}",
-        "stopped": f"{p.label} was {PAST.get(p.sent or action, 'stopped')} and does not execute any more ({p.seen})."
-        + escalated,
-        "accepted": f"The server accepted the {action} request for {p.label}{_request(p)}; not waiting for it.",
-        "fresh": f"{p.label} was not run: {p.reason}.",
-        "nothing_to_do": f"{p.label}: nothing to do, {p.reason}.",
-        "executing": f"{p.label} is executing, or has executed since ({p.seen}).",
-        "idle": f"{p.label} does not execute ({p.seen}).",
+        "scheduled": f"{r.label} is scheduled{lost}.",
+        "service_on": f"The service {r.label} is on{lost}.",
+        "service_off": f"The service {r.label} is off{lost}.{escalated}",
+        "stopped": f"{r.label} was {done} and is no longer running ({r.seen}){lost}.{escalated}",
+        "accepted": accepted,
+        "fresh": f"{r.label} was not run: {r.reason}.",
+        "nothing_to_do": f"{r.label}: nothing to do, {r.reason}.",
+        "executing": f"{r.label} is executing, or has executed since ({r.seen}).",
+        "idle": f"{r.label} is not executing ({r.seen}).",
     }
-    if p.outcome == "stopped" and p.before and p.before.state == "WAITING":
-        return f"The schedule of {p.label} was cancelled ({p.seen})."
-    if p.outcome in sentences:
-        return sentences[p.outcome]
-    return f"{p.label} would be sent a {action} request: {p.reason}."
+    if r.outcome in sentences:
+        return sentences[r.outcome]
+    return f"{r.label} would be sent a {action} request: {r.reason}."
 
 
-def entry(p: Progress, policy: Policy) -> dict[str, Any]:
+def entry(r: Record, policy: Policy) -> dict[str, Any]:
     """The entry of one ETL in the result C(etls)."""
+    request = r.request
     result: dict[str, Any] = {
-        "etl_id": p.etl_id,
+        "etl_id": r.etl_id,
         "action": policy.action,
-        "changed": p.changed,
-        "failed": p.failed,
-        "outcome": p.outcome,
-        "attached": p.attached,
-        "before": p.before.public() if p.before else None,
-        "after": p.seen.public() if p.seen else None,
-        "task_execution_request_id": p.request_id,
-        "request_status": p.request_status,
-        "evidence": p.evidence,
-        "timeline": p.timeline,
-        "started_at": p.started_at,
-        "elapsed_seconds": round((p.ended or 0.0) - (p.began or 0.0), 1),
-        "polls": p.polls,
-        "lost_polls": p.lost_polls,
-        "token_renewals": p.token_renewals,
-        "msg": describe(p, policy.action),
+        "changed": r.changed,
+        "failed": r.failed,
+        "outcome": r.outcome,
+        "attached": r.attached,
+        "before": r.before.public() if r.before else None,
+        "after": r.seen.public() if r.seen else None,
+        "task_execution_request_id": request.request_id if request else None,
+        "request_status": request.request_status if request else None,
+        "evidence": r.evidence,
+        "timeline": r.timeline,
+        "started_at": r.started_at,
+        "elapsed_seconds": round((r.ended or 0.0) - (r.began or 0.0), 1),
+        "polls": r.polls,
+        "lost_polls": r.lost_polls,
+        "token_renewals": r.token_renewals,
+        "msg": describe(r, policy.action) if r.done else "",
     }
-    if p.etl_name:
-        result["etl_name"] = p.etl_name
-    if p.error:
-        result["error"] = p.error
+    if r.etl_name:
+        result["etl_name"] = r.etl_name
+    if r.error:
+        result["error"] = r.error
     return result
 
 
-def summary(entries: list[dict[str, Any]]) -> str:
-    """One sentence for the whole task."""
+def cut_off(entries: Sequence[dict[str, Any]], problem: HelixError) -> list[dict[str, Any]]:
+    """Entries of a task whose module did not return a result: ETLs that were not done get an outcome and a reason.
+
+    :param entries: unfinished and finished entries, as C(entry()) makes them.
+    """
+    result = []
+    for old in entries:
+        if old["outcome"] is None:
+            begun = old["started_at"] is not None or old["attached"]
+            name = f" ({old['etl_name']})" if old.get("etl_name") else ""
+            label = f"ETL {old['etl_id']}{name}"
+            what = "was started, and how it ended is not known" if begun else "was not started"
+            error = problem.facts()
+            old = {
+                **old,
+                "outcome": "unconfirmed" if begun else "failed",
+                "failed": True,
+                "error": error,
+                "msg": f"{label} {what}: {problem.message} {problem.remedy}".strip(),
+            }
+        result.append(old)
+    return result
+
+
+def counts(entries: Sequence[dict[str, Any]]) -> str:
+    """For example C(3 succeeded, 1 failed)."""
+    numbers: dict[str, int] = {}
+    for e in entries:
+        numbers[str(e["outcome"])] = numbers.get(str(e["outcome"]), 0) + 1
+    return ", ".join(f"{number} {outcome}" for outcome, number in numbers.items())
+
+
+def summary(entries: Sequence[dict[str, Any]]) -> str:
+    """C(msg) of the task: failures first, each with its name and remedy."""
     if len(entries) == 1:
         return str(entries[0]["msg"])
     bad = [e for e in entries if e["failed"]]
-    counts: dict[str, int] = {}
-    for e in entries:
-        counts[str(e["outcome"])] = counts.get(str(e["outcome"]), 0) + 1
-    words = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     if not bad:
-        return f"{len(entries)} ETLs: {words}."
-    told = " | ".join(str(e["msg"]) for e in bad[:5])
-    more = f" | … and {len(bad) - 5} more, see etls." if len(bad) > 5 else ""
-    return f"{len(bad)} of {len(entries)} ETLs failed ({words}). {told}{more}"
+        return f"{len(entries)} ETLs: {counts(entries)}."
+    lines = [f"{len(bad)} of {len(entries)} ETLs failed ({counts(entries)})."]
+    lines += [f"- {e['msg']}" for e in bad[:10]]
+    if len(bad) > 10:
+        lines.append(f"- … and {len(bad) - 10} more; see etls.")
+    return "\n".join(lines)
 
 
-def diff(p: Progress, policy: Policy) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the action altered (or, in check mode, would alter): two small dictionaries."""
-    before = p.before.public() if p.before else {"status": None}
-    after = p.seen.public() if p.seen else dict(before)
-    if policy.check_mode and p.changed:
+def diff(r: Record, policy: Policy) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the action changed (in check mode: would change): two small dictionaries."""
+    before = r.before.public() if r.before else {"status": None}
+    after = r.seen.public() if r.seen else dict(before)
+    if policy.check_mode and r.changed:
         after = {**before, "status": EXPECTED[policy.action]}
     return before, after

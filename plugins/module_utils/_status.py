@@ -1,14 +1,15 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the server says about an ETL, and what its words mean.
+"""The status of an ETL: the documented states and what they mean.
 
-Private to this collection. Pure: no input, no output. The words are documented on the vendor's page "Obtaining the
-status of the task by using API".
+Private to this collection. Pure: no input, no output. Source: the vendor's page "Obtaining the status of the task by
+using API".
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import parse_rfc3339
@@ -24,7 +25,7 @@ class StateMeaning(NamedTuple):
     service: bool
 
 
-#: The documented words. Any other word is kept as it is and treated with care.
+#: The documented states. Any other state is kept as it is and counts as possibly active.
 STATES: dict[str, StateMeaning] = {
     NEVER: StateMeaning(executing=False, service=False),
     "ENDED": StateMeaning(executing=False, service=False),
@@ -61,17 +62,30 @@ class EtlStatus(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """C(service), C(batch) or C(unknown), as far as a state tells: ENDED, WAITING … exist for batch ETLs only."""
+        """C(service), C(batch) or C(unknown). ENDED, WAITING, … exist for batch ETLs only."""
         if not self.known or self.state == NEVER:
             return "unknown"
         return "service" if STATES[self.state].service else "batch"
 
-    def executed_since(self, before: EtlStatus) -> bool:
-        """Whether the time of the last execution moved. A time that vanished says nothing."""
-        if not self.last_exec_ts or self.last_exec_ts == before.last_exec_ts:
+    @property
+    def moment(self) -> float | None:
+        """Seconds since 1970 of the last execution; None if there is no time or it cannot be parsed."""
+        return parse_rfc3339(self.last_exec_ts)
+
+    def executed_since(self, before: EtlStatus, since: float | None = None) -> bool:
+        """Whether this status proves an execution that is newer than the baseline.
+
+        A newer execution is later than the baseline's and not earlier than the request. A time that is missing or
+        cannot be parsed proves nothing.
+
+        :param since: seconds since 1970 of the request by the server's clock, if known. Times are whole seconds.
+        """
+        mine, theirs = self.moment, before.moment
+        if mine is None or (since is not None and mine < math.floor(since)):
             return False
-        mine, theirs = parse_rfc3339(self.last_exec_ts), parse_rfc3339(before.last_exec_ts)
-        return mine is None or theirs is None or mine != theirs
+        if theirs is None:
+            return since is not None or before.state == NEVER
+        return mine > theirs
 
     def public(self) -> dict[str, Any]:
         """The form in which results show it."""
@@ -85,7 +99,10 @@ class EtlStatus(NamedTuple):
         parts = [self.state]
         if self.exit_code:
             parts.append(f"exit {self.exit_code}")
-        parts.append(f"last execution {self.last_exec_ts}" if self.last_exec_ts else "never executed")
+        if self.last_exec_ts:
+            parts.append(f"last run {self.last_exec_ts}")
+        elif self.state == NEVER:
+            parts.append("never ran")
         return ", ".join(parts)
 
 

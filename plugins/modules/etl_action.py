@@ -27,7 +27,6 @@ extends_documentation_fragment:
   - capacityops.bmc_helix._connection
   - capacityops.bmc_helix._etls
   - capacityops.bmc_helix._etls.wait
-  - capacityops.bmc_helix._etls.slices
 attributes:
   check_mode:
     support: full
@@ -352,16 +351,14 @@ error:
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._operations import act
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import act
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._slices import slice_argument_spec
 
 
 def main() -> None:
     module = HelixModule(
         argument_spec={
             **connection_argument_spec(),
-            **slice_argument_spec(),
             "action": {"type": "str", "required": True, "choices": ["run", "schedule", "stop", "kill"]},
             "etl_id": {"type": "list", "elements": "int"},
             "etl_name": {"type": "list", "elements": "str"},
@@ -382,18 +379,7 @@ def main() -> None:
         required_one_of=[("etl_id", "etl_name")],
         supports_check_mode=True,
     )
-
-    def work(redactor):
-        return act(
-            module.params,
-            check_mode=module.check_mode,
-            want_diff=module._diff,
-            redactor=redactor,
-            clock=Clock(),
-            warn=module.warn,
-        )
-
-    serve(module, work)
+    serve(module, act, Clock())
 
 
 if __name__ == "__main__":

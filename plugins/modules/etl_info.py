@@ -139,7 +139,7 @@ error:
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._operations import inform
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import inform
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec
 
 
@@ -156,7 +156,7 @@ def main() -> None:
         mutually_exclusive=[("etl_id", "etl_name", "name_pattern")],
         supports_check_mode=True,
     )
-    serve(module, lambda redactor: inform(module.params, redactor=redactor, clock=Clock(), warn=module.warn))
+    serve(module, inform, Clock())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ extends_documentation_fragment:
   - capacityops.bmc_helix._connection
   - capacityops.bmc_helix._etls
   - capacityops.bmc_helix._etls.wait
-  - capacityops.bmc_helix._etls.slices
 attributes:
   check_mode:
     details:
@@ -119,16 +118,14 @@ error:
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._operations import wait_for
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import wait_for
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._slices import slice_argument_spec
 
 
 def main() -> None:
     module = HelixModule(
         argument_spec={
             **connection_argument_spec(),
-            **slice_argument_spec(),
             "etl_id": {"type": "list", "elements": "int"},
             "etl_name": {"type": "list", "elements": "str"},
             "until": {"type": "str", "choices": ["finished", "executing", "idle"], "default": "finished"},
@@ -143,12 +140,7 @@ def main() -> None:
         required_one_of=[("etl_id", "etl_name")],
         supports_check_mode=True,
     )
-    serve(
-        module,
-        lambda redactor: wait_for(
-            module.params, check_mode=module.check_mode, redactor=redactor, clock=Clock(), warn=module.warn
-        ),
-    )
+    serve(module, wait_for, Clock())
 
 
 if __name__ == "__main__":

@@ -77,6 +77,8 @@ class Etl:
     etl_id: int
     behaviour: Behaviour
     clock: FakeClock
+    #: The server's clock is so many seconds ahead of ours.
+    skew: float = 0.0
     state: Optional[str] = None
     exit_code: Optional[str] = None
     stamp: Optional[str] = None
@@ -92,7 +94,7 @@ class Etl:
         self.state = b.initial
         if b.initial is not None:
             self.exit_code = None if b.kind == "service" else b.initial_exit
-            self.stamp = rfc3339(self.clock.wall() - b.initial_age)
+            self.stamp = rfc3339(self.clock.wall() + self.skew - b.initial_age)
         if b.initial == "RUNNING":
             self._begin(0.0, Run(ours=False, started=0.0), b.left)
         if b.initial == "WAITING" and b.self_start is not None:
@@ -109,7 +111,7 @@ class Etl:
             event(moment)
 
     def _wall(self, moment: float) -> str:
-        return rfc3339(self.clock.wall() - self.clock.elapsed + moment)
+        return rfc3339(self.clock.wall() + self.skew - self.clock.elapsed + moment)
 
     def _begin(self, moment: float, run: Run, lasts: float) -> None:
         if self.current is not None:
@@ -223,7 +225,7 @@ class Model:
         latency: float = 0.05,
     ) -> None:
         self.clock = clock
-        self.etls = {etl_id: Etl(etl_id, behaviour, clock) for etl_id, behaviour in etls.items()}
+        self.etls = {etl_id: Etl(etl_id, behaviour, clock, skew) for etl_id, behaviour in etls.items()}
         self._reads = list(reads)
         self._writes = list(writes)
         self._outage = outage

@@ -14,11 +14,10 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 from unittest import mock
 from urllib.parse import urlsplit
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _operations
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _actions, _run_files
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock, parse_http_date
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._slices import CARRIED
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import Credentials, TokenSource
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import Answer, Transport
 
@@ -44,6 +43,7 @@ ACT = {
     "kill_after": None,
     "max_parallel": 8,
     "retries": 3,
+    "url": URL,
 }
 #: Those of etl_wait.
 WAIT = {
@@ -57,16 +57,32 @@ WAIT = {
     "fail_on_warning": False,
     "max_parallel": 8,
     "retries": 3,
+    "url": URL,
+}
+#: Those of etl_info.
+INFO = {
+    "etl_id": None,
+    "etl_name": None,
+    "name_pattern": None,
+    "gather_status": True,
+    "max_parallel": 8,
+    "retries": 3,
+    "url": URL,
 }
 
 
 class FakeClock(Clock):
-    """Time passes only in sleep() and where a test says so."""
+    """Time passes only in sleep() and where a test says so. The threads of the engine sleep together.
+
+    Time moves to the next end of a sleep when no thread has anything else to do. A thread that waits for a lock of one
+    that sleeps cannot be told from a busy one, so time moves after a short real pause, too.
+    """
 
     def __init__(self) -> None:
         self.elapsed = 0.0
         self.slept: list[float] = []
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._sleeping: dict[threading.Thread, float] = {}
 
     def now(self) -> float:
         return 5000.0 + self.elapsed
@@ -76,12 +92,34 @@ class FakeClock(Clock):
 
     def sleep(self, seconds: float) -> None:
         assert math.isfinite(seconds)
-        with self._lock:
-            self.slept.append(max(0.0, seconds))
-            self.elapsed += max(0.0, seconds)
+        seconds = max(0.0, seconds)
+        me = threading.current_thread()
+        with self._changed:
+            self.slept.append(seconds)
+            if not me.name.startswith("etl-"):
+                self.elapsed += seconds
+                return
+            ends = self.elapsed + seconds
+            self._sleeping[me] = ends
+            self._changed.notify_all()
+            if len(self.slept) <= 10:
+                self._changed.wait(0.002)  # the other threads may not have been started yet
+            quiet = 0
+            while self.elapsed < ends:
+                if quiet > 4 or not self._is_any_busy():
+                    self.elapsed = max(self.elapsed, min(self._sleeping.values()))
+                    self._sleeping = {t: end for t, end in self._sleeping.items() if end > self.elapsed}
+                    self._changed.notify_all()
+                    quiet = 0
+                elif not self._changed.wait(0.02):
+                    quiet += 1
+            self._sleeping.pop(me, None)
+
+    def _is_any_busy(self) -> bool:
+        return any(t.name.startswith("etl-") and t not in self._sleeping for t in threading.enumerate())
 
     def pass_by(self, seconds: float) -> None:
-        with self._lock:
+        with self._changed:
             self.elapsed += seconds
 
 
@@ -164,92 +202,43 @@ def login_answer(number: int = 1, refresh: Optional[str] = None, date: str = "",
     return answer(200, data, **({"Date": date} if date else {}))
 
 
-def make_api(transport: FakeTransport, carried: Optional[dict[str, Any]] = None) -> HelixApi:
-    tokens = TokenSource(transport, URL, Credentials(access_key=KEY, access_secret_key=SECRET), carried)
+def make_api(transport: FakeTransport) -> HelixApi:
+    tokens = TokenSource(transport, URL, Credentials(access_key=KEY, access_secret_key=SECRET))
     return HelixApi(transport, tokens, URL)
 
 
 class Task:
-    """Runs the modules' work above a handler: options in, result out, no Ansible.
+    """Runs the modules' work above a handler: options in, result out, no Ansible."""
 
-    :param slice_seconds: cut the wait into slices of this length, each with a transport of its own, as processes have.
-    """
-
-    def __init__(self, handler: Handler, clock: FakeClock, slice_seconds: Optional[float] = None) -> None:
+    def __init__(self, handler: Handler, clock: FakeClock) -> None:
         self.clock = clock
         self.warnings: list[str] = []
         self.transports: list[FakeTransport] = []
-        self.slices = 0
+        #: What the action plugin would get to know.
+        self.events: list[dict[str, Any]] = []
         self._handler = handler
-        self._slice_seconds = slice_seconds
 
     def act(self, *, check_mode: bool = False, **options: Any) -> dict[str, Any]:
-        given = {**ACT, **options}
-        return self._in_slices(
-            given,
-            lambda full: _operations.act(
-                full,
-                check_mode=check_mode,
-                want_diff=True,
-                redactor=Redactor(),
-                clock=self.clock,
-                warn=self.warnings.append,
-            ),
-        )
+        return self._run(_actions.act, {**ACT, **options}, check_mode)
 
     def wait_for(self, *, check_mode: bool = False, **options: Any) -> dict[str, Any]:
-        given = {**WAIT, **options}
-        return self._in_slices(
-            given,
-            lambda full: _operations.wait_for(
-                full, check_mode=check_mode, redactor=Redactor(), clock=self.clock, warn=self.warnings.append
-            ),
-        )
+        return self._run(_actions.wait_for, {**WAIT, **options}, check_mode)
 
     def inform(self, **options: Any) -> dict[str, Any]:
-        full = {
-            "etl_id": None,
-            "etl_name": None,
-            "name_pattern": None,
-            "gather_status": True,
-            "max_parallel": 8,
-            "retries": 3,
-            **options,
-        }
-        with mock.patch.object(_operations, "connect", self._connect):
-            return _operations.inform(full, redactor=Redactor(), clock=self.clock, warn=self.warnings.append)
+        return self._run(_actions.inform, {**INFO, **options}, False)
 
-    def _connect(
-        self,
-        options: dict[str, Any],
-        redactor: Redactor,
-        clock: Clock,
-        connections: int = 1,
-        carried: Optional[dict[str, Any]] = None,
-    ) -> HelixApi:
+    def _run(self, work: Callable[..., dict[str, Any]], options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+        channel = _run_files.Channel(None)
+        host = _actions.Host(Redactor(), self.clock, self.warnings.append, channel, check_mode, want_diff=True)
+        with mock.patch.object(_actions, "connect", self._connect), mock.patch.object(
+            channel, "tell", self.events.append
+        ):
+            return work(options, host)
+
+    def _connect(self, options: dict[str, Any], redactor: Redactor, clock: Clock, connections: int = 1) -> HelixApi:
         transport = FakeTransport(self._handler, clock, options["retries"], redactor)
         self.transports.append(transport)
-        return make_api(transport, carried)
-
-    def _in_slices(self, options: dict[str, Any], work: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-        with mock.patch.object(_operations, "connect", self._connect):
-            if self._slice_seconds is None:
-                return work(options)
-            carried = None
-            for number in range(100000):
-                part = {
-                    "number": number,
-                    "quiet": self._slice_seconds / 2,
-                    "beat": self._slice_seconds,
-                    "carried": carried,
-                }
-                result = work({**options, "_slice": part, "_slice_key": "k" * 64})
-                self.slices += 1
-                if CARRIED not in result:
-                    return result
-                # What lies between two slices is JSON.
-                carried = json.loads(json.dumps(result[CARRIED]))
-            raise AssertionError("the slices never end")
+        return make_api(transport)
 
     @property
     def lines(self) -> list[str]:

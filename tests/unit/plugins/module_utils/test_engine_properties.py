@@ -14,10 +14,9 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
-from unittest import mock
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan, _transport
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import OptionError
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import (
     AMBIGUOUS,
@@ -203,15 +202,12 @@ WORLDS = worlds()
 RUNS = worlds(st.just("run"))
 
 
-def play(
-    world: World, slice_seconds: Optional[float] = None, latency: float = 0.05
-) -> tuple[dict[str, Any], Model, Task]:
-    """Act in a world. Jitter is fixed, so that two plays can be compared."""
+def play(world: World) -> tuple[dict[str, Any], Model, Task]:
+    """Act in a world."""
     clock = FakeClock()
-    model = world.model(clock, latency=latency)
-    task = Task(model.handle, clock, slice_seconds)
-    with mock.patch.object(_transport.random, "uniform", lambda low, high: (low + high) / 2):
-        result = task.act(**world.options)
+    model = world.model(clock)
+    task = Task(model.handle, clock)
+    result = task.act(**world.options)
     return result, model, task
 
 
@@ -342,27 +338,6 @@ def test_check_mode_sends_nothing_and_tells_the_truth(world: World) -> None:
         # How long it takes is known to nobody beforehand; the stop after the deadline is the change.
         return
     assert real["changed"] == entry["changed"]
-
-
-@PROFILE
-@given(WORLDS, st.sampled_from((1.0, 10.0, 45.0)))
-def test_slices_give_the_same_as_one_piece(world: World, slice_seconds: float) -> None:
-    whole, _model, task = play(world, latency=0.0)
-    parts, sliced_model, sliced = play(world, slice_seconds, latency=0.0)
-    check(world, parts, sliced_model, sliced)
-    assert sliced.posts == task.posts
-    assert told(parts) == told(whole)
-    assert parts["etl"]["elapsed_seconds"] == pytest.approx(whole["etl"]["elapsed_seconds"], abs=0.2)
-    # The warnings of a task are told once, at its end.
-    assert sliced.warnings == task.warnings
-
-
-def told(result: dict[str, Any]) -> dict[str, Any]:
-    """What two plays must agree about. Each slice looks at its token first, so it may be renewed at another moment."""
-    left_out = ("elapsed_seconds", "token_renewals", "timeline", "started_at")
-    entry = {key: value for key, value in result["etl"].items() if key not in left_out}
-    states = [step["status"] for step in result["etl"]["timeline"]]
-    return {**entry, "states": states, "changed": result["changed"], "failed": result["failed"], "msg": result["msg"]}
 
 
 @PROFILE

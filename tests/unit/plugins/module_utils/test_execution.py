@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _watching
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _observer
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import parse_rfc3339
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import Behaviour, Model
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import (
@@ -152,7 +152,7 @@ def test_a_run_that_never_starts_names_the_likely_causes():
 
 
 @pytest.mark.parametrize(
-    ("action", "words"), [("run", "did not start"), ("schedule", "to be scheduled"), ("kill", "to go"), ("wait", "")]
+    ("action", "words"), [("run", "did not start"), ("schedule", "to be scheduled"), ("kill", "is still there"), ("wait", "")]
 )
 def test_a_run_that_has_not_started_when_wait_timeout_is_over_names_that(action, words):
     w = world(starts=False, initial="WAITING" if action == "kill" else "ENDED", kill_lag=1e6)
@@ -161,7 +161,7 @@ def test_a_run_that_has_not_started_when_wait_timeout_is_over_names_that(action,
         entry = w.task.wait_for(baseline=started["etls"], wait_timeout=60)["etl"]
     else:
         entry = w.act(action, wait_timeout=60)
-    assert f"{words} before wait_timeout (60 s) was over" in entry["msg"]
+    assert f"{words} before wait_timeout (60 s) expired" in entry["msg"]
     assert "start_timeout" not in entry["msg"]
 
 
@@ -170,7 +170,7 @@ def test_wait_timeout_is_kept_to_the_second():
     entry = w.act(wait_timeout=100, start_timeout=50)
     assert (entry["outcome"], entry["failed"]) == ("timed_out", True)
     assert 100 <= entry["elapsed_seconds"] <= 100.2
-    assert "It goes on" in entry["msg"]
+    assert "It is still running" in entry["msg"]
     assert w.task.posts == ["run"]
 
 
@@ -181,10 +181,10 @@ def test_a_run_that_takes_too_long_is_ended_if_asked(way):
     assert entry["outcome"] == "timed_out"
     assert w.task.posts == ["run", way]
     assert not w.etl.executing
-    assert {"stop": "It was stopped then", "kill": "It was killed then"}[way] in entry["msg"]
+    assert {"stop": "It was then stopped", "kill": "It was then killed"}[way] in entry["msg"]
     # the result speaks of the run's request
     assert entry["task_execution_request_id"] == 20001
-    assert "(request 20001) had not ended after 100 s (wait_timeout)" in entry["msg"]
+    assert "had not ended after 100 s (wait_timeout; request 20001)" in entry["msg"]
     assert "attaches" not in entry["msg"], "there is no run any more that another task could attach to"
 
 
@@ -203,7 +203,7 @@ def test_on_timeout_stop_that_is_refused_is_told():
     w = world(duration=1e6, faults={"refuse": ("stop",)})
     entry = w.act(wait_timeout=100, on_timeout="stop")
     assert entry["outcome"] == "timed_out"
-    assert "could not be told to stop" in entry["msg"]
+    assert "The stop request failed" in entry["msg"]
 
 
 @pytest.mark.parametrize("way", ["stop", "kill"])
@@ -221,7 +221,7 @@ def test_a_run_that_ended_before_it_could_be_ended_was_not_ended_by_us(way):
     w.task = Task(handler, w.clock)
     entry = w.act(wait_timeout=100, on_timeout=way)
     assert entry["outcome"] == "timed_out"
-    assert "It had just ended then: ENDED" in entry["msg"]
+    assert "It had just ended: ENDED" in entry["msg"]
 
 
 # -- an execution that is under way -----------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def test_attach_follows_without_a_request():
     entry = w.act()
     assert (entry["outcome"], entry["changed"], entry["attached"]) == ("succeeded", False, True)
     assert w.task.posts == []
-    assert "was running already" in entry["msg"]
+    assert "was already running" in entry["msg"]
 
 
 def test_the_exit_code_beside_running_is_not_believed():
@@ -478,8 +478,8 @@ def test_lost_without_waiting_is_still_made_certain():
     assert (entry["outcome"], entry["failed"]) == ("unconfirmed", True)
 
 
-def test_put_off_and_yet_it_started():
-    # Whatever a gateway says about it: an ETL that moves is not started a second time.
+def test_what_runs_after_a_put_off_request_was_started_by_somebody_else():
+    # 429 means that nothing was carried out, so the run is attached to and nothing changed.
     w = world(start_lag=1, duration=200, faults={"writes": (("429_wait", False),)})
     handle = w.model.handle
 
@@ -490,7 +490,8 @@ def test_put_off_and_yet_it_started():
 
     w.task = Task(handler, w.clock)
     entry = w.act()
-    assert (entry["outcome"], entry["evidence"]) == ("succeeded", "adopted")
+    assert (entry["outcome"], entry["attached"], entry["changed"]) == ("succeeded", True, False)
+    assert "lost" not in entry["msg"]
     assert len(w.etl.runs) == 1
     assert w.task.posts == ["run"]
 
@@ -509,14 +510,14 @@ def test_lost_polls_are_forgiven_until_the_deadline(fault):
 
 @pytest.mark.parametrize("fault", ["403", "404", "400"])
 def test_refused_polls_are_forgiven_for_a_while(fault):
-    w = world(duration=300, faults={"outage": (60, 60 + _watching.REFUSAL_PATIENCE - 20, fault)})
+    w = world(duration=300, faults={"outage": (60, 60 + _observer.REFUSAL_PATIENCE - 20, fault)})
     assert w.act()["outcome"] == "succeeded"
     w = world(duration=300, faults={"outage": (60, 1e9, fault)})
     entry = w.act()
     assert (entry["outcome"], entry["failed"], entry["changed"]) == ("unconfirmed", True, True)
-    assert entry["elapsed_seconds"] < 60 + _watching.REFUSAL_PATIENCE + 30
+    assert entry["elapsed_seconds"] < 60 + _observer.REFUSAL_PATIENCE + 30
     assert "request 20001" in entry["msg"]
-    assert "attaches to a run" in entry["msg"]
+    assert "use etl_wait with this result's etls as baseline" in entry["msg"]
 
 
 def test_nothing_to_be_seen_until_the_deadline():
@@ -601,7 +602,7 @@ def test_times_are_the_servers():
 
 def test_max_age_counts_on_the_servers_clock():
     # The stamp is the server's too: an hour old by its clock, whatever ours says.
-    w = world(initial_age=-3600, faults={"skew": 7200.0})
+    w = world(initial_age=3600, faults={"skew": 7200.0})
     assert w.act(max_age=3700)["outcome"] == "fresh"
     assert w.act(max_age=3500)["outcome"] == "succeeded"
 

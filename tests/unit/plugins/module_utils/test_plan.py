@@ -189,11 +189,6 @@ def test_a_warning_fails_where_it_is_asked_to():
     assert verdict == ("warning", "timestamp_changed", True)
 
 
-def test_a_service_by_its_request_id_is_on_when_anything_runs():
-    verdict = judge_run(BEFORE, status("RUNNING"), seen_executing=True, service=True)
-    assert verdict == ("service_on", "state_reached", False)
-
-
 @pytest.mark.parametrize(
     ("now", "outcome", "evidence"),
     [

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a tired person reads."""
+"""Messages shown to users."""
 
 from __future__ import annotations
 
@@ -17,19 +17,24 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
     RequestRefusedError,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Record, Request
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus
 
 NAMES = (None, "Nightly import")
-ENDED = ["ENDED", "OK", "2026-11-22T01:00:00Z"]
-RUNNING = ["RUNNING", "OK", "2026-11-22T01:00:00Z"]
-NEVER = ["none", None, None]
+ENDED = EtlStatus("ENDED", "OK", "2026-11-22T01:00:00Z")
+RUNNING = EtlStatus("RUNNING", "OK", "2026-11-22T01:00:00Z")
+NEVER = EtlStatus("none")
 LOST = "The status of ETL 321 failed with HTTP 502."
 
 
-def progress(name=None, **facts):
-    facts.setdefault("baseline", list(ENDED))
-    facts.setdefault("last", list(facts["baseline"]))
-    return Progress(321, name, began=1.0, ended=43.0, phase="done", **facts)
+def record(name=None, **facts):
+    facts.setdefault("before", ENDED)
+    facts.setdefault("seen", facts["before"])
+    return Record(321, name, began=1.0, ended=43.0, **facts)
+
+
+def request(action="run", **facts):
+    return Request(action, 2.0, **facts)
 
 
 def readable(text):
@@ -41,7 +46,7 @@ def readable(text):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("baseline", [ENDED, RUNNING, NEVER, ["WAITING", "OK", "2026-11-22T01:00:00Z"]])
+@pytest.mark.parametrize("baseline", [ENDED, RUNNING, NEVER, EtlStatus("WAITING", "OK", "2026-11-22T01:00:00Z")])
 @pytest.mark.parametrize(
     ("outcome", "action"),
     [
@@ -64,10 +69,18 @@ def readable(text):
     ],
 )
 def test_every_good_end_is_a_sentence(outcome, action, baseline, name):
-    for facts in ({}, {"attached": True}, {"evidence": "adopted"}, {"escalated": True}, {"request_id": 21359}):
-        p = progress(name, outcome=outcome, baseline=list(baseline), reason="it is scheduled already", **facts)
+    for facts in (
+        {},
+        {"attached": True},
+        {"joined": "It was requested for host a."},
+        {"evidence": "adopted"},
+        {"escalated": True},
+        {"request": request(request_id=21359)},
+        {"ending": request("kill", accepted=True)},
+    ):
+        p = record(name, outcome=outcome, before=baseline, reason="it is scheduled already", **facts)
         if outcome in ("succeeded", "warning"):
-            p.last = ["ENDED", "OK", "2026-11-22T02:00:00Z"]
+            p.seen = EtlStatus("ENDED", "OK", "2026-11-22T02:00:00Z")
         text = readable(report.describe(p, action))
         assert ("Nightly import" in text) == (name is not None)
 
@@ -100,19 +113,23 @@ PROBLEMS = {
     "facts",
     [
         {},
-        {"last": list(RUNNING)},
-        {"baseline": list(NEVER)},
+        {"seen": RUNNING},
+        {"seen": EtlStatus("ODD")},
+        {"seen": EtlStatus("ENDED", "OK", "2026-11-22T02:00:00Z"), "request": request(accepted=True, server_time=2e9)},
+        {"before": NEVER},
+        {"joined": "It was requested for host a."},
         {"losses": 3, "last_loss": LOST},
         {"put_off": 2, "last_loss": LOST},
-        {"ambiguous": True, "doubt": "The connection was closed."},
-        {"ambiguous": True, "doubt": "The connection was closed.", "losses": 3, "last_loss": LOST},
-        {"accepted": True, "request_id": 21359},
-        {"accepted": True, "request_id": -1},
+        {"request": request(ambiguous=True, doubt="The connection was closed.")},
+        {"request": request(ambiguous=True, doubt="It was closed."), "losses": 3, "last_loss": LOST},
+        {"request": request(accepted=True, request_id=21359)},
+        {"request": request(accepted=True, request_id=-1)},
+        {"ending": request("stop", accepted=True)},
         {"attached": True},
     ],
 )
 def test_every_bad_end_is_a_sentence_with_a_remedy(problem, facts, name):
-    p = progress(name, reason="it is running already", sent="run", failed=True, **facts)
+    p = record(name, reason="it is running already", failed=True, **facts)
     error = PROBLEMS[problem](p)
     readable(error.message)
     assert error.remedy or problem == "lost_sight_bare"
@@ -123,17 +140,17 @@ def test_every_bad_end_is_a_sentence_with_a_remedy(problem, facts, name):
 
 def test_the_facts_of_an_answer_are_kept():
     error = AnswerError("Forbidden.", kind="permission", http_status=403, method="POST", path="/x", server_message="no")
-    kept = report.refused(progress(), error).facts()
+    kept = report.refused(record(), error).facts()
     assert kept == {**error.facts(), "remedy": error.remedy}
 
 
 def test_an_etl_that_is_not_there_is_not_named_twice():
     error = EtlNotFoundError("There is no ETL 321 on https://helix.test.")
-    assert report.refused(progress(), error).message == error.message
+    assert report.refused(record(), error).message == error.message
 
 
 def test_unconfirmed_says_that_nothing_was_sent_twice():
-    outcome, error = report.not_started(progress(ambiguous=True, doubt="Lost.", sent="run"), Policy("run"), 300.0)
+    outcome, error = report.not_started(record(request=request(ambiguous=True, doubt="Lost.")), Policy("run"), 300.0)
     assert outcome == error.kind == "unconfirmed"
     assert "not sent again" in error.remedy
 
@@ -151,8 +168,8 @@ def entries(*outcomes):
     [
         (["succeeded"], "ETL 1 succeeded."),
         (["succeeded", "warning", "succeeded"], "3 ETLs: 2 succeeded, 1 warning."),
-        (["succeeded", "failed"], "1 of 2 ETLs failed (1 succeeded, 1 failed). ETL 2 failed."),
-        (["failed", "timed_out"], "2 of 2 ETLs failed (1 failed, 1 timed_out). ETL 1 failed. | ETL 2 timed_out."),
+        (["succeeded", "failed"], "1 of 2 ETLs failed (1 succeeded, 1 failed).\n- ETL 2 failed."),
+        (["failed", "timed_out"], "2 of 2 ETLs failed (1 failed, 1 timed_out).\n- ETL 1 failed.\n- ETL 2 timed_out."),
     ],
 )
 def test_the_summary(outcomes, text):
@@ -161,17 +178,17 @@ def test_the_summary(outcomes, text):
 
 def test_a_long_summary_is_shortened():
     text = report.summary(entries(*["failed"] * 40))
-    assert "ETL 5 failed." in text
-    assert "ETL 6 failed." not in text
-    assert "35 more, see etls." in text
+    assert "ETL 10 failed." in text
+    assert "ETL 11 failed." not in text
+    assert "30 more; see etls." in text
 
 
 def test_the_diff_shows_what_was_or_would_be_altered():
-    p = progress(last=list(RUNNING))
+    p = record(seen=RUNNING)
     before, after = report.diff(p, Policy("run"))
     assert (before["status"], after["status"]) == ("ENDED", "RUNNING")
-    p = progress(changed=True)
+    p = record(changed=True)
     assert report.diff(p, Policy("run", check_mode=True))[1]["status"] == "RUNNING"
-    p = progress(changed=False)
+    p = record(changed=False)
     before, after = report.diff(p, Policy("run", check_mode=True))
     assert before == after

@@ -7,15 +7,15 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import (
+    Target,
+    _once,
+    by_name,
+    check_selection,
+    matches,
+)
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import EtlNotFoundError, OptionError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._select import (
-    Target,
-    by_id,
-    by_name,
-    by_pattern,
-    check_names,
-)
 
 ETLS = [
     Etl(53, "VMware - vCenter Extractor Service", []),
@@ -23,34 +23,63 @@ ETLS = [
     Etl(322, "nightly export", []),
     Etl(400, "Twin", []),
     Etl(401, "Twin", []),
+    Etl(500, "Padded ", []),
 ]
 
 
-@pytest.fixture
-def warnings():
-    return []
+NOTHING = {"etl_id": None, "etl_name": None}
 
 
-def test_ids_in_their_order_each_once(warnings):
-    assert by_id([7, 3, 7], warnings.append) == [Target(7), Target(3)]
-    assert warnings == ["etl_id names 7 more than once; each ETL is addressed once."]
+def test_each_once_in_the_order_given():
+    warnings = []
+    assert _once([7, 3, 7], "etl_id", warnings.append) == [7, 3]
+    assert warnings == ["etl_id contains 7 more than once; each ETL is addressed once."]
 
 
-@pytest.mark.parametrize("ids", [[], [0], [-1], [5, 0]])
-def test_ids_that_cannot_be(ids, warnings):
+@pytest.mark.parametrize(
+    "selection",
+    [
+        {},
+        {"etl_id": []},
+        {"etl_id": [0]},
+        {"etl_id": [5, -1]},
+        {"etl_name": []},
+        {"etl_name": ["good", " "]},
+        {"name_pattern": [""]},
+        {"name_pattern": ["a*"], "exclude": [" "]},
+        {"name_pattern": ["a*", "**?"], "action": "stop", "confirm_all": False},
+        {"name_pattern": ["*"], "action": "kill", "confirm_all": False},
+    ],
+)
+def test_selections_that_cannot_be(selection):
     with pytest.raises(OptionError):
-        by_id(ids, warnings.append)
+        check_selection({**NOTHING, **selection})
 
 
-def test_names_in_their_order_each_once(warnings):
-    names = ["nightly export", ETLS[0].name, "nightly export"]
-    assert by_name(names, ETLS, warnings.append) == [Target(322, "nightly export"), Target(53, ETLS[0].name)]
-    assert len(warnings) == 1
+@pytest.mark.parametrize(
+    "selection",
+    [
+        {"name_pattern": ["*"], "action": "run", "confirm_all": False},
+        {"name_pattern": ["*"], "action": "stop", "confirm_all": True},
+        {"name_pattern": ["a*"], "action": "stop", "confirm_all": False},
+    ],
+)
+def test_selections_that_can_be(selection):
+    check_selection({**NOTHING, **selection})
 
 
-def test_an_etl_that_the_list_tells_of_twice_is_one(warnings):
-    assert by_name(["Nightly import"], [*ETLS, ETLS[1]], warnings.append) == [Target(321, "Nightly import")]
-    assert warnings == []
+def test_names_in_their_order():
+    names = ["nightly export", ETLS[0].name]
+    assert by_name(names, ETLS) == [Target(322, "nightly export"), Target(53, ETLS[0].name)]
+
+
+def test_an_etl_that_the_list_contains_twice_is_one():
+    assert by_name(["Nightly import"], [*ETLS, ETLS[1]]) == [Target(321, "Nightly import")]
+
+
+def test_the_same_letters_may_be_composed_or_decomposed():
+    assert by_name(["Bu\u0308ro"], [Etl(7, "B\u00fcro", [])]) == [Target(7, "B\u00fcro")]
+    assert matches("bu\u0308*", "B\u00fcro")
 
 
 @pytest.mark.parametrize(
@@ -60,33 +89,46 @@ def test_an_etl_that_the_list_tells_of_twice_is_one(warnings):
         (["NIGHTLY IMPORT"], ["'Nightly import' (id 321)"]),
         (["vcenter"], ["'VMware - vCenter Extractor Service' (id 53)"]),
         (["Twin"], ["several ETLs (ids 400, 401)"]),
-        (["zzzzzzzz"], ["None of the 5 visible names"]),
+        (["zzzzzzzz"], ["None of the 6 visible ETLs"]),
         (["Twin", "Nightly import", "zzzzzzzz"], ["2 of 3 names", "'Twin'", "'zzzzzzzz'"]),
+        (["Padded"], ["ETL 500 differs in white space only: 'Padded '"]),
     ],
 )
-def test_names_that_fit_none_or_several(names, words, warnings):
+def test_names_that_match_none_or_several(names, words):
     with pytest.raises(EtlNotFoundError) as caught:
-        by_name(names, ETLS, warnings.append)
+        by_name(names, ETLS)
     assert caught.value.kind == "etl_name"
     assert "Nothing was started" in caught.value.remedy
     for word in words:
         assert word in caught.value.message
 
 
-def test_an_empty_list_is_said(warnings):
-    with pytest.raises(EtlNotFoundError, match="sees no ETL at all"):
-        by_name(["a"], [], warnings.append)
+def test_a_name_with_a_comma_that_ansible_has_split():
+    with pytest.raises(EtlNotFoundError) as caught:
+        by_name(["Load", " all"], [Etl(9, "Load, all", [])])
+    assert "'Load, all' contains a comma: put it into a YAML list" in caught.value.remedy
 
 
-@pytest.mark.parametrize("names", [[], [""], ["good", " "]])
-def test_names_that_cannot_be(names):
-    with pytest.raises(OptionError):
-        check_names(names)
+def test_an_empty_list_is_said():
+    with pytest.raises(EtlNotFoundError, match="No ETLs are visible to this key"):
+        by_name(["a"], [])
 
 
 @pytest.mark.parametrize(
-    ("pattern", "ids"),
-    [("*", [53, 321, 322, 400, 401]), ("nightly*", [321, 322]), ("*SERVICE", [53]), ("x*", [])],
+    ("pattern", "name", "expected"),
+    [
+        ("*", "anything", True),
+        ("nightly*", "Nightly import", True),
+        ("*SERVICE", ETLS[0].name, True),
+        ("x*", "Nightly import", False),
+        ("Twi?", "Twin", True),
+        # Brackets, dots and backslashes are part of names.
+        ("[PROD]*", "[PROD] vCenter", True),
+        ("[PROD]*", "Prometheus", False),
+        ("[PROD]*", "Oracle extractor", False),
+        ("a.b", "axb", False),
+        ("a\\*", "a\\b", True),
+    ],
 )
-def test_patterns(pattern, ids):
-    assert [etl.etl_id for etl in by_pattern(pattern, ETLS)] == ids
+def test_patterns(pattern, name, expected):
+    assert matches(pattern, name) is expected

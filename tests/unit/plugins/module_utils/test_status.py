@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import parse_rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import (
     NEVER,
     STATES,
@@ -82,33 +82,46 @@ def test_nothing_is_no_baseline():
     assert from_public({"outcome": "succeeded"}) is None
 
 
+T0, T1, T2 = "2022-09-08T14:56:27Z", "2022-09-08T14:56:28Z", "2022-09-08T14:56:29Z"
+REQUESTED = parse_rfc3339(T1) + 0.9
+
+
 @pytest.mark.parametrize(
-    ("before", "after", "moved"),
+    ("before", "after", "since", "expected"),
     [
-        (None, None, False),
-        (None, "2022-09-08T14:56:28Z", True),
-        ("2022-09-08T14:56:28Z", None, False),
-        ("2022-09-08T14:56:28Z", "2022-09-08T14:56:28Z", False),
-        ("2022-09-08T14:56:28Z", "2022-09-08T14:56:28.000Z", False),
-        ("2022-09-08T14:56:28Z", "2022-09-08T16:56:28+02:00", False),
-        ("2022-09-08T14:56:28Z", "2022-09-08T14:56:29Z", True),
-        ("2022-09-08T14:56:28Z", "2022-09-08T14:56:27Z", True),
-        ("this morning", "this evening", True),
+        # Without the time of a request, only a later time is news.
+        (T1, T2, None, True),
+        (T1, T1, None, False),
+        (T1, T0, None, False),
+        (T1, "2022-09-08T14:56:28.000Z", None, False),
+        (T1, "2022-09-08T16:56:28+02:00", None, False),
+        (T1, "2022-09-08T16:56:29+02:00", None, True),
+        # What is missing or cannot be read proves nothing.
+        (None, None, None, False),
+        (T1, None, None, False),
+        (None, T1, None, False),
+        ("this morning", "this evening", None, False),
+        (T1, "this evening", None, False),
+        ("this morning", T2, None, False),
+        # The request was at T1 + 0.9 s; times are whole seconds.
+        (T0, T1, REQUESTED, True),
+        (None, T1, REQUESTED, True),
+        ("this morning", T1, REQUESTED, True),
+        (T0, T0, REQUESTED, False),
+        (None, T0, REQUESTED, False),
+        (T1, T1, REQUESTED, False),
     ],
 )
-def test_whether_the_time_moved(before, after, moved):
-    assert EtlStatus("ENDED", None, after).executed_since(EtlStatus("ENDED", None, before)) is moved
+def test_what_proves_a_newer_run(before, after, since, expected):
+    assert EtlStatus("ENDED", None, after).executed_since(EtlStatus("ENDED", None, before), since) is expected
+
+
+def test_any_time_is_news_for_an_etl_that_never_ran():
+    assert EtlStatus("ENDED", "OK", T1).executed_since(EtlStatus(NEVER))
+    assert not EtlStatus("ENDED", "OK", T0).executed_since(EtlStatus(NEVER), REQUESTED)
 
 
 def test_a_status_in_words():
-    assert str(EtlStatus("ENDED", "OK", "T")) == "ENDED, exit OK, last execution T"
-    assert str(EtlStatus(NEVER)) == "none, never executed"
-
-
-def test_progress_survives_as_json():
-    p = Progress(7, "import", baseline=["ENDED", "OK", "T"], last=["RUNNING", "OK", "T"], timeline=[{"at": "T"}])
-    again = Progress(**json.loads(json.dumps(p.export())))
-    assert again == p
-    assert again.before == EtlStatus("ENDED", "OK", "T")
-    assert again.label == "ETL 7 (import)"
-    assert not again.done
+    assert str(EtlStatus("ENDED", "OK", "T")) == "ENDED, exit OK, last run T"
+    assert str(EtlStatus(NEVER)) == "none, never ran"
+    assert str(EtlStatus("RUNNING")) == "RUNNING"

@@ -10,26 +10,22 @@ import threading
 from unittest import mock
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _batch, _watching
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _observer, _run_files
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import Behaviour, Model
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import (
     FakeClock,
-    FakeTransport,
     Task,
-    make_api,
 )
 
 IDS = (11, 12, 13, 14, 15, 16)
 
 
-def make(behaviour=None, slice_seconds=None, **options):
+def make(behaviour=None, **options):
     clock = FakeClock()
     behaviours = {etl_id: Behaviour(**(behaviour or {})) for etl_id in IDS}
     model = Model(clock, behaviours, **options)
-    return model, Task(model.handle, clock, slice_seconds)
+    return model, Task(model.handle, clock)
 
 
 def test_entries_in_the_order_given_whatever_ends_first():
@@ -92,7 +88,7 @@ def test_one_failure_hides_no_other_result():
     }
     assert result["failed"]
     assert result["changed"]
-    assert result["msg"].startswith("3 of 7 ETLs failed (4 succeeded, 2 failed, 1 not_started). ETL 12 ")
+    assert result["msg"].startswith("3 of 7 ETLs failed (4 succeeded, 2 failed, 1 not_started).\n- ETL 12 (etl-12) ")
     assert result["error"] == result["etls"][1]["error"]
     assert result["etls"][6]["error"]["kind"] == "etl_not_found"
 
@@ -100,17 +96,17 @@ def test_one_failure_hides_no_other_result():
 @pytest.mark.parametrize("width", [1, 4])
 def test_a_fault_of_ours_in_one_hides_no_other_result(width):
     _model, task = make({"duration": 30})
-    real = _watching.Watcher.poll
+    real = _observer.Observer.poll
     calls = []
 
     def poll(self):
-        if self.progress.etl_id == 13:
+        if self.record.etl_id == 13:
             calls.append(1)
             if len(calls) == 3:
                 raise RuntimeError("a fault with the-secret-key-that-nobody-may-see-0123456789 in it")
         return real(self)
 
-    with mock.patch.object(_watching.Watcher, "poll", poll):
+    with mock.patch.object(_observer.Observer, "poll", poll):
         result = task.act(etl_id=list(IDS), max_parallel=width)
     entries = {entry["etl_id"]: entry for entry in result["etls"]}
     assert [e["outcome"] for e in result["etls"] if e["etl_id"] != 13] == ["succeeded"] * 5
@@ -129,25 +125,6 @@ def test_each_etl_has_its_own_wait_timeout():
     assert task.clock.elapsed == pytest.approx(200, abs=5)
 
 
-@pytest.mark.parametrize("width", [1, 3, 8])
-@pytest.mark.parametrize("slice_seconds", [2.0, 30.0])
-def test_slices_end_as_one_piece_does(width, slice_seconds):
-    def outcome(seconds):
-        model, task = make({"duration": 45, "kind": "periodic"}, seconds)
-        model.etls[12].behaviour.exit_code = "ERROR"
-        result = task.act(etl_id=list(IDS), max_parallel=width)
-        launches = [model.etls[etl_id].launches("run") for etl_id in IDS]
-        return [(e["etl_id"], e["outcome"], e["evidence"], e["changed"]) for e in result["etls"]], launches, model, task
-
-    whole, launches, _model, _task = outcome(None)
-    parts, sliced_launches, model, task = outcome(slice_seconds)
-    assert parts == whole
-    assert launches == sliced_launches == [1] * len(IDS)
-    assert task.slices > 1
-    assert model.widest <= width
-    assert model.logins == 1, "the token is carried from slice to slice"
-
-
 def test_many_at_once_poll_gently():
     _model, task = make({"duration": 300})
     task.act(etl_id=list(IDS), poll_interval=1)
@@ -155,44 +132,28 @@ def test_many_at_once_poll_gently():
     assert looks / task.clock.elapsed < 25
 
 
-def test_an_error_for_all():
-    clock = FakeClock()
-    model = Model(clock, {1: Behaviour()})
-    api = make_api(FakeTransport(model.handle, clock))
-    progress = [Progress(1), Progress(2, phase="done", outcome="fresh")]
-    batch = _batch.Batch(api, Policy("run"), progress, clock)
-    batch.give_up(HelixError("Everything is lost.", remedy="Go home."))
-    assert (progress[0].outcome, progress[0].failed) == ("failed", True)
-    assert (progress[1].outcome, progress[1].failed) == ("fresh", False)
-    assert batch.run()
-    assert clock.slept == []
+def test_total_timeout_ends_what_runs_and_tries_no_other():
+    model, task = make({"duration": 1e6})
+    result = task.act(etl_id=list(IDS[:4]), max_parallel=2, wait_timeout=300, total_timeout=100)
+    assert [entry["outcome"] for entry in result["etls"]] == ["timed_out", "timed_out", "not_tried", "not_tried"]
+    assert [model.etls[etl_id].launches("run") for etl_id in IDS[:4]] == [1, 1, 0, 0]
+    assert task.clock.elapsed == pytest.approx(100, abs=2)
+    assert result["etls"][3]["error"]["kind"] == "not_tried"
 
 
-@pytest.mark.parametrize(("longer_by", "complete"), [(0.9, True), (60, False)])
-def test_a_break_waits_for_those_who_are_about_to_end(longer_by, complete):
-    clock = FakeClock()
-    model = Model(clock, {1: Behaviour(duration=10), 2: Behaviour(duration=10 + longer_by)})
-    progress = [Progress(1), Progress(2)]
-    batch = _batch.Batch(make_api(FakeTransport(model.handle, clock)), Policy("run"), progress, clock, 2)
-    assert batch.run(pause=lambda: progress[0].done) is complete
-    assert [p.done for p in progress] == [True, complete]
-    # What is left is done in the next part.
-    assert batch.run()
-    assert {p.outcome for p in progress} == {"succeeded"}
+def test_a_long_list_can_end_at_the_first_failure():
+    model, task = make()
+    model.etls[12].behaviour.exit_code = "ERROR"
+    result = task.act(etl_id=list(IDS), max_parallel=1, stop_launching_on_failure=True)
+    assert [entry["outcome"] for entry in result["etls"]] == ["succeeded", "failed"] + ["not_tried"] * 4
+    assert [model.etls[etl_id].launches("run") for etl_id in IDS] == [1, 1, 0, 0, 0, 0]
 
 
-def test_a_break_lets_nobody_begin_whose_turn_is_later():
-    clock = FakeClock()
-    model = Model(clock, {1: Behaviour(duration=10), 2: Behaviour(duration=10), 3: Behaviour(duration=10)})
-    progress = [Progress(number) for number in (1, 2, 3)]
-    batch = _batch.Batch(make_api(FakeTransport(model.handle, clock)), Policy("run"), progress, clock, 2)
-    breaks = 0
-    while not batch.run(pause=lambda: clock.elapsed > 3):
-        breaks += 1
-        assert clock.elapsed < 100
-    assert breaks
-    assert model.widest == 2
-    assert {p.outcome for p in progress} == {"succeeded"}
+def test_a_task_that_is_over_launches_nothing_more():
+    model, task = make({"duration": 30})
+    with mock.patch.object(_run_files.Channel, "over", lambda channel: task.clock.elapsed > 50):
+        task.act(etl_id=list(IDS), max_parallel=1)
+    assert sum(model.etls[etl_id].launches("run") for etl_id in IDS) == 2
 
 
 def test_names_are_resolved_and_shown():
@@ -213,7 +174,7 @@ def test_info_shows_what_is_there():
     assert result["etls"][0]["age_seconds"] == pytest.approx(7200, abs=2)
     assert result["etls"][0]["kind"] == "batch"
     assert not task.posts
-    assert [e["etl_id"] for e in task.inform(name_pattern="ETL-1[23]", gather_status=False)["etls"]] == [12, 13]
+    assert [e["etl_id"] for e in task.inform(name_pattern=["ETL-1?"], exclude=["etl-11", "14"], gather_status=False)["etls"]] == [12, 13, 15, 16]
     assert [e["etl_id"] for e in task.inform(etl_id=[14])["etls"]] == [14]
     with pytest.raises(HelixError, match="no ETL with the id 99"):
         task.inform(etl_id=[14, 99])

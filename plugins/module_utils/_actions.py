@@ -1,0 +1,485 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The work of the modules, from options to results: which ETLs are meant, and what the task returns.
+
+Private to this collection. Knows nothing of C(AnsibleModule).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Callable, NamedTuple
+
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._client import connect
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock, parse_rfc3339
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
+    EtlNotFoundError,
+    HelixError,
+    OptionError,
+)
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._execution import run_all
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._observer import Task
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import check_number, plain_properties
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Record, Request
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Channel, Notes
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus, from_public
+
+Warn = Callable[[str], None]
+#: More requests at a time do not help any server, and may hurt this one.
+MOST_PARALLEL = 100
+#: The words of C(last_result), as the exit code or state that they stand for.
+LAST_RESULTS = {
+    "ok": lambda status: status.exit_code == "OK" and status.state != "ABORTED",
+    "warning": lambda status: status.exit_code == "WARNING" and status.state != "ABORTED",
+    "failed": lambda status: status.exit_code not in (None, "OK", "WARNING") and status.state != "ABORTED",
+    "aborted": lambda status: status.state == "ABORTED",
+    "never": lambda status: status.state == "none" and not status.last_exec_ts,
+}
+_POLICY_OPTIONS = (
+    *("wait", "wait_timeout", "start_timeout", "poll_interval", "if_running", "max_age"),
+    *("fail_on_warning", "on_timeout", "kill_after"),
+)
+
+
+class Host(NamedTuple):
+    """What a module brings along. C(channel) leads to the action plugin."""
+
+    redactor: Redactor
+    clock: Clock
+    warn: Warn
+    channel: Channel
+    check_mode: bool = False
+    want_diff: bool = False
+
+
+# -- which ETLs -------------------------------------------------------------------------------------------------------
+
+
+class Target(NamedTuple):
+    """An ETL to act on. The name is None if the user gave an id and the list was not read."""
+
+    etl_id: int
+    name: str | None = None
+
+
+def normal(name: str) -> str:
+    """A name as it is compared: the same letters may be composed or decomposed."""
+    return unicodedata.normalize("NFC", name)
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a name matches a pattern of C(*) and C(?); all else, brackets too, is literal. Case does not matter."""
+    parts = (".*" if part == "*" else "." if part == "?" else re.escape(part) for part in normal(pattern))
+    return re.fullmatch("".join(parts), normal(name), re.IGNORECASE | re.DOTALL) is not None
+
+
+def _check_ids(ids: Sequence[int]) -> None:
+    """:raises OptionError: no id, or one below 1."""
+    if not ids:
+        raise OptionError("etl_id is an empty list.", remedy="Specify at least one id.")
+    for etl_id in ids:
+        check_number("etl_id", etl_id, 1)
+
+
+def _check_texts(option: str, texts: Sequence[str]) -> None:
+    """:raises OptionError: no text, or an empty one."""
+    if not texts or not all(str(text).strip() for text in texts):
+        raise OptionError(f"{option} is empty or contains an empty text.", remedy="Specify at least one text.")
+
+
+def check_selection(options: Mapping[str, Any]) -> None:
+    """Everything about the selection that can be checked without the server.
+
+    :raises OptionError: nothing is selected, or what is given cannot be.
+    """
+    if options["etl_id"] is not None:
+        _check_ids(options["etl_id"])
+    for option in ("etl_name", "name_pattern"):
+        if options.get(option) is not None:
+            _check_texts(option, options[option])
+    if all(options.get(option) is None for option in ("etl_id", "etl_name", "name_pattern")):
+        raise OptionError("No ETL is named.", remedy="Set etl_id, etl_name or name_pattern.")
+    if options.get("exclude"):
+        _check_texts("exclude", options["exclude"])
+    if options.get("action") in ("stop", "kill") and options.get("name_pattern") and not options["confirm_all"]:
+        for pattern in options["name_pattern"]:
+            if not pattern.strip().strip("*?"):
+                raise OptionError(
+                    f"name_pattern {pattern!r} with action: {options['action']} selects every ETL.",
+                    remedy="Use a pattern with at least one letter or digit, or set confirm_all: true.",
+                )
+
+
+def by_name(names: Sequence[str], etls: Sequence[Etl]) -> list[Target]:
+    """The ETLs with exactly these names, in the given order.
+
+    :raises EtlNotFoundError: a name matches no ETL, or several; the nearest names are listed with their ids.
+    """
+    targets: list[Target] = []
+    problems: list[str] = []
+    for name in names:
+        # A list that names the same ETL twice does not make two of it.
+        found = {etl.etl_id: etl.name for etl in etls if normal(etl.name) == normal(name)}
+        if len(found) == 1:
+            targets.append(Target(*next(iter(found.items()))))
+        elif found:
+            ids = ", ".join(map(str, found))
+            problems.append(f"{name!r} is the name of several ETLs (ids {ids}); use etl_id instead.")
+        else:
+            problems.append(f"there is no ETL named {name!r}. {_nearest(name, etls)}")
+    if problems:
+        joined = ",".join(names)
+        comma = any(normal(etl.name) == normal(joined) for etl in etls)
+        raise EtlNotFoundError(
+            f"{len(problems)} of {len(names)} names cannot be resolved: " + " ".join(problems)
+            if len(problems) > 1
+            else f"Name not resolved: {problems[0]}",
+            kind="etl_name",
+            remedy=f"The name {joined!r} contains a comma: put it into a YAML list. Nothing was started."
+            if comma
+            else "Names must match exactly; a key sees only the ETLs of its task groups. Nothing was started.",
+        )
+    return targets
+
+
+def _nearest(name: str, etls: Sequence[Etl]) -> str:
+    import difflib  # only for this error; the import costs more than the task's own work
+
+    if not etls:
+        return "No ETLs are visible to this key."
+    alike = [etl for etl in etls if " ".join(etl.name.split()) == " ".join(normal(name).split())]
+    if alike:
+        return f"ETL {alike[0].etl_id} differs in white space only: {alike[0].name!r}."
+    folded = {etl.name.lower(): etl for etl in etls}
+    close = difflib.get_close_matches(name.lower(), folded, n=5, cutoff=0.4)
+    close += [text for text in folded if name.lower() in text and text not in close][:3]
+    if not close:
+        return f"None of the {len(etls)} visible ETLs has a similar name."
+    return "Nearest: " + ", ".join(f"{folded[text].name!r} (id {folded[text].etl_id})" for text in close) + "."
+
+
+def _once(given: Iterable[Any], option: str, warn: Warn) -> list[Any]:
+    given = list(given)
+    unique = list(dict.fromkeys(given))
+    if len(unique) < len(given):
+        twice = sorted({str(item) for item in given if given.count(item) > 1})
+        warn(f"{option} contains {', '.join(twice[:10])} more than once; each ETL is addressed once.")
+    return unique
+
+
+def select(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[Target]:
+    """The ETLs that are meant, each once. The list is read only if it is needed.
+
+    :raises EtlNotFoundError: a name matches no ETL, or several.
+    :raises HelixError: the list could not be read.
+    """
+    names, patterns = options["etl_name"], options.get("name_pattern")
+    if names is not None:
+        names = _once(names, "etl_name", warn)
+        targets = by_name(names, _listed(api, names))
+    elif patterns is not None:
+        etls = _listed(api, patterns)
+        targets = [Target(e.etl_id, e.name) for e in etls if any(matches(pattern, e.name) for pattern in patterns)]
+        targets = list({target.etl_id: target for target in targets}.values())
+    else:
+        targets = [Target(etl_id) for etl_id in _once(options["etl_id"], "etl_id", warn)]
+    exclude = options.get("exclude")
+    if exclude:
+        known = {} if names or patterns else {etl.etl_id: etl.name for etl in _listed(api, exclude)}
+        targets = [t for t in targets if not _is_excluded(t.etl_id, t.name or known.get(t.etl_id, ""), exclude)]
+    return targets
+
+
+def _listed(api: HelixApi, wanted: Sequence[str]) -> list[Etl]:
+    try:
+        return api.list_etls()
+    except HelixError as error:
+        raise report.unresolved(wanted, error) from None
+
+
+def _is_excluded(etl_id: int, name: str, exclude: Sequence[str]) -> bool:
+    return any(str(text).strip() == str(etl_id) or matches(str(text), name) for text in exclude)
+
+
+# -- etl_action and etl_wait ------------------------------------------------------------------------------------------
+
+
+def _check_times(options: Mapping[str, Any]) -> None:
+    for name, lowest, above in (
+        ("wait_timeout", 0, True),
+        ("start_timeout", 0, True),
+        ("total_timeout", 0, True),
+        ("poll_interval", 1, False),
+        ("kill_after", 0, True),
+        ("max_age", 0, True),
+    ):
+        check_number(name, options.get(name), lowest, above=above)
+    check_number("max_parallel", options.get("max_parallel"), 1, highest=MOST_PARALLEL)
+
+
+def act(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
+    """C(etl_action): the result for one or several ETLs, with C(failed) if one of them failed.
+
+    :raises HelixError: nothing was done.
+    """
+    _check_times(options)
+    check_selection(options)
+    secret = plain_properties(options["secret_run_execution_properties"], "secret_run_execution_properties")
+    host.redactor.add(*secret.values())
+    properties = plain_properties(options["run_execution_properties"], "run_execution_properties")
+    policy = Policy(
+        action=options["action"],
+        check_mode=host.check_mode,
+        retries=options["retries"],
+        properties={**properties, **secret},
+        **{name: options[name] for name in _POLICY_OPTIONS},
+    )
+    policy.check()
+    return _run(options, policy, host, {})
+
+
+def wait_for(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
+    """C(etl_wait): waits for runs that were started elsewhere. Sends no action.
+
+    :raises HelixError: nothing could be looked at.
+    """
+    _check_times(options)
+    check_selection(options)
+    baselines = _baselines(options["baseline"])
+    policy = Policy(
+        action="wait",
+        until=options["until"],
+        check_mode=host.check_mode,
+        retries=options["retries"],
+        **{name: options[name] for name in ("wait_timeout", "start_timeout", "poll_interval", "fail_on_warning")},
+    )
+    return _run(options, policy, host, baselines)
+
+
+class Baseline(NamedTuple):
+    """The state before a request, and the server's time of the request, if it is known."""
+
+    status: EtlStatus
+    since: float | None
+
+
+def _baselines(given: Sequence[Mapping[str, Any]] | None) -> dict[int, Baseline]:
+    """Earlier entries, or their C(before) with an C(etl_id), as baselines.
+
+    :raises OptionError: an item is neither.
+    """
+    baselines: dict[int, Baseline] = {}
+    for item in given or ():
+        if isinstance(item, Mapping) and "outcome" in item and item.get("before") is None:
+            continue  # an entry of an ETL whose state could not be read then
+        before = item.get("before", item) if isinstance(item, Mapping) else None
+        status = from_public(dict(before)) if isinstance(before, Mapping) else None
+        etl_id = str(item.get("etl_id", "")) if isinstance(item, Mapping) else ""
+        if status is None or not etl_id.isascii() or not etl_id.isdigit() or int(etl_id) < 1:
+            raise OptionError(
+                "An item of baseline is not an entry of an earlier result.",
+                remedy='Set baseline to the etls list that etl_action returned, for example "{{ started.etls }}".',
+            )
+        # Nothing was started if the last run was fresh enough: nobody waits for a run newer than that.
+        if item.get("outcome") != "fresh":
+            started_at = item.get("started_at")
+            baselines[int(etl_id)] = Baseline(status, parse_rfc3339(started_at if isinstance(started_at, str) else None))
+    return baselines
+
+
+def _run(
+    options: Mapping[str, Any], policy: Policy, host: Host, baselines: Mapping[int, Baseline]
+) -> dict[str, Any]:
+    notes = _notes(options, host)
+    api = connect(options, host.redactor, host.clock, options["max_parallel"])
+    try:
+        targets = select(options, api, host.warn)
+        if options.get("last_result"):
+            targets = _with_last_result(api, targets, options["last_result"], options["max_parallel"])
+        records = [Record(target.etl_id, target.name) for target in targets]
+        if not records:
+            return _nothing(options, policy)
+        for r in records:
+            given = baselines.get(r.etl_id)
+            if given:
+                r.before, r.request = given.status, Request(policy.action, 0.0, given.since)
+        task = Task(
+            api,
+            policy,
+            notes=notes,
+            over=host.channel.over,
+            tell=lambda record: host.channel.tell(_event(record, policy, host)),
+            total_timeout=options.get("total_timeout"),
+            stop_on_failure=bool(options.get("stop_launching_on_failure")),
+        )
+        host.channel.tell(_beginning(records, policy, host))
+        run_all(task, records, options["max_parallel"])
+    finally:
+        api.transport.close()
+    for text in dict.fromkeys(text for r in records for text in r.warnings):
+        host.warn(text)
+    return _result(records, policy, host.want_diff)
+
+
+def _notes(options: Mapping[str, Any], host: Host) -> Notes:
+    about = host.channel.about
+    chosen = options.get("request_notes")
+    notes = Notes(chosen or about.get("notes"), str(options["url"] or "").strip().rstrip("/").lower(), about)
+    if chosen:
+        notes.check()
+    return notes
+
+
+def _beginning(records: Sequence[Record], policy: Policy, host: Host) -> dict[str, Any]:
+    """The first event of the channel: all ETLs, and how long the task may take."""
+    entries = [host.redactor.masked(report.entry(r, policy)) for r in records]
+    return {"wait_timeout": policy.wait_timeout if policy.wait else None, "entries": entries}
+
+
+def _event(r: Record, policy: Policy, host: Host) -> dict[str, Any]:
+    """A change, as the action plugin shows it, with the entry as it is known until now."""
+    return {
+        "phase": r.phase,
+        "lost": r.losses,
+        "elapsed": host.clock.now() - (r.began or host.clock.now()),
+        "entry": host.redactor.masked({**report.entry(r, policy), "timeline": []}),
+    }
+
+
+def _nothing(options: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
+    """The result if no ETL was selected.
+
+    :raises EtlNotFoundError: C(allow_empty) is false.
+    """
+    how = [f"{option} {options[option]!r}" for option in ("name_pattern", "last_result", "exclude") if options.get(option)]
+    text = f"No ETL matches {' and '.join(how)}; nothing to do."
+    if not options.get("allow_empty", True):
+        raise EtlNotFoundError(
+            text, kind="etl_name", remedy="Check the pattern and the task groups of the key, or set allow_empty: true."
+        )
+    return {"changed": False, "failed": False, "action": policy.action, "etls": [], "msg": text}
+
+
+def _with_last_result(api: HelixApi, targets: Sequence[Target], words: Sequence[str], width: int) -> list[Target]:
+    looks = _looks(api, [target.etl_id for target in targets], width)
+    chosen = []
+    for target, look in zip(targets, looks):
+        if isinstance(look, HelixError):
+            raise look
+        if any(LAST_RESULTS[word](look) for word in words):
+            chosen.append(target)
+    return chosen
+
+
+def _result(records: Sequence[Record], policy: Policy, want_diff: bool) -> dict[str, Any]:
+    entries = [report.entry(r, policy) for r in records]
+    bad = [entry for entry in entries if entry["failed"]]
+    result: dict[str, Any] = {
+        "changed": any(entry["changed"] for entry in entries),
+        "failed": bool(bad),
+        "action": policy.action,
+        "etls": entries,
+        "msg": report.summary(entries),
+    }
+    if bad:
+        result["error"] = bad[0]["error"]
+    if len(entries) == 1:
+        result["etl"] = entries[0]
+    if want_diff and policy.action != "wait":
+        pairs = {f"ETL {r.etl_id}": report.diff(r, policy) for r in records}
+        if len(pairs) == 1:
+            before, after = next(iter(pairs.values()))
+            result["diff"] = {"before": before, "after": after}
+        else:
+            result["diff"] = {
+                "before": {label: pair[0] for label, pair in pairs.items()},
+                "after": {label: pair[1] for label, pair in pairs.items()},
+            }
+    return result
+
+
+# -- etl_info ---------------------------------------------------------------------------------------------------------
+
+
+def inform(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
+    """C(etl_info): the ETLs that this key may see, with their states.
+
+    :raises HelixError: the list could not be read, or a name or id is not in it.
+    """
+    check_number("max_parallel", options["max_parallel"], 1, highest=MOST_PARALLEL)
+    if any(options.get(option) is not None for option in ("etl_id", "etl_name", "name_pattern")):
+        check_selection(options)
+    api = connect(options, host.redactor, host.clock, options["max_parallel"])
+    try:
+        chosen = _chosen(options, api, host.warn)
+        looks: list[EtlStatus | HelixError | None] = [None] * len(chosen)
+        if options["gather_status"]:
+            looks = list(_looks(api, [etl.etl_id for etl in chosen], options["max_parallel"]))
+        server = api.transport.server_time()
+        now = host.clock.wall() if server is None else server
+    finally:
+        api.transport.close()
+    entries = [_info_entry(etl, look, now) for etl, look in zip(chosen, looks)]
+    bad = [entry for entry in entries if "error" in entry]
+    result: dict[str, Any] = {"changed": False, "failed": bool(bad), "etls": entries}
+    result["msg"] = f"{len(entries)} ETLs." if len(entries) != 1 else "1 ETL."
+    if bad:
+        ids = ", ".join(str(entry["etl_id"]) for entry in bad[:10])
+        result["msg"] = (
+            f"The state of {len(bad)} of {len(entries)} ETLs could not be read (ids {ids}"
+            f"{', …' if len(bad) > 10 else ''}). {bad[0]['msg']}"
+        )
+        result["error"] = bad[0]["error"]
+    return result
+
+
+def _chosen(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[Etl]:
+    etls = api.list_etls()
+    known = {etl.etl_id: etl for etl in etls}
+    if all(options.get(option) is None for option in ("etl_id", "etl_name", "name_pattern")):
+        return list(etls)
+    targets = select(options, api, warn)
+    missing = [target.etl_id for target in targets if target.etl_id not in known]
+    if missing:
+        raise EtlNotFoundError(
+            f"There is no ETL with the id {', '.join(map(str, missing))}, or it is not visible to this key.",
+            remedy="Check the ids in the console, and the task groups of the key.",
+        )
+    return [known[target.etl_id] for target in targets]
+
+
+def _looks(api: HelixApi, ids: Sequence[int], max_parallel: int) -> list[EtlStatus | HelixError]:
+    def look(etl_id: int) -> EtlStatus | HelixError:
+        try:
+            return api.status(etl_id)
+        except HelixError as error:
+            return error
+
+    if len(ids) < 2 or max_parallel < 2:
+        return [look(etl_id) for etl_id in ids]
+    from concurrent.futures import ThreadPoolExecutor  # one ETL, the usual case, needs no threads
+
+    with ThreadPoolExecutor(max_workers=min(max_parallel, len(ids))) as pool:
+        return list(pool.map(look, ids))
+
+
+def _info_entry(etl: Etl, look: EtlStatus | HelixError | None, now: float) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "etl_id": etl.etl_id,
+        "name": etl.name,
+        "run_configurations": etl.run_configurations,
+    }
+    if isinstance(look, HelixError):
+        entry.update(msg=look.sentence(), error=look.facts())
+    elif look is not None:
+        moment = parse_rfc3339(look.last_exec_ts)
+        entry.update(look.public(), kind=look.kind, executing=look.executing)
+        entry["age_seconds"] = None if moment is None else max(0, int(now - moment))
+    return entry

@@ -1,0 +1,341 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Observing one ETL: polls, what was seen so far, and when an end can be believed.
+
+Private to this collection. It sends nothing. The rule for evidence: a newer run is later than the baseline's and not
+earlier than the request by the server's clock; a time that cannot be read proves nothing; an answer that is older than
+one already seen comes from a replica that lags behind and is dropped here, for every action.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan as planning
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import rfc3339
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import AuthenticationError, HelixError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy, Verdict
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Record, Request
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Notes
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, EtlStatus
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import backoff
+
+#: Polls that are refused (401, 403, 404, TLS) are ignored for this long; a restarting gateway answers like that.
+REFUSAL_PATIENCE = 90.0
+#: Pauses between the looks until "no value" is believed: an answer that lost its body looks the same.
+NONE_PAUSES = (1.5, 3.5)
+#: "No value" for an ETL that has run before is believed only if it lasts this long.
+NONE_PATIENCE = 30.0
+#: An end that may still be the previous state is believed only if it is seen again and again for this long:
+#: exit code or time may follow a moment later ...
+SETTLING = 3.0
+#: ... no answer has a time, so a replica that lags behind cannot be recognized ...
+UNPROVEN = 10.0
+#: ... or the time stands still, although this run should have moved it.
+CONTRADICTED = 30.0
+#: The clocks of a gateway and its servers may differ by this much.
+SKEW = 2.0
+
+
+class Task:
+    """What all ETLs of one task share.
+
+    :param over: whether the task that this code belongs to has ended (timeout, interrupt): nothing is launched then.
+    :param tell: is called with a record after each change.
+    :param total_timeout: seconds for the whole task; ETLs whose turn comes later are not tried.
+    """
+
+    def __init__(
+        self,
+        api: HelixApi,
+        policy: Policy,
+        *,
+        notes: Notes | None = None,
+        over: Callable[[], bool] = lambda: False,
+        tell: Callable[[Record], None] = lambda record: None,
+        total_timeout: float | None = None,
+        stop_on_failure: bool = False,
+    ) -> None:
+        self.api = api
+        self.policy = policy
+        self.notes = notes or Notes(None)
+        self.over = over
+        self.tell = tell
+        self.clock = api.transport.clock
+        self.ends_at = float("inf") if total_timeout is None else self.clock.now() + total_timeout
+        self._stop_on_failure = stop_on_failure
+        self.records: list[Record] = []
+
+    @property
+    def active(self) -> int:
+        """How many ETLs are being followed, so that together they poll gently."""
+        return sum(r.began is not None and not r.done for r in self.records)
+
+    def refusal(self) -> str | None:
+        """Why no other ETL may begin; None if one may."""
+        if self.over():
+            return "the task was ended"
+        if self.clock.now() >= self.ends_at:
+            return "total_timeout expired first"
+        if self._stop_on_failure and any(r.failed for r in self.records):
+            return "another ETL failed (stop_launching_on_failure)"
+        return None
+
+    def server_time(self) -> float | None:
+        """Seconds since 1970 by the server's clock, if it is known."""
+        return self.api.transport.server_time()
+
+    def server_now(self) -> float:
+        """The same, or by the clock of this machine."""
+        server = self.server_time()
+        return self.clock.wall() if server is None else server
+
+
+class Observer:
+    """What is seen of one ETL. C(baseline) and C(since) are what ends are compared with."""
+
+    def __init__(self, task: Task, record: Record) -> None:
+        self.record = record
+        self.baseline: EtlStatus | None = None
+        #: The server's time of the request that is followed.
+        self.since: float | None = None
+        self.seen_executing = False
+        self.seen_unknown = False
+        self.is_following = False
+        #: No poll before this moment.
+        self.due = 0.0
+        self.changed_at = 0.0
+        self._task = task
+        self._api = task.api
+        self._policy = task.policy
+        self._clock = task.clock
+        self._newest: float | None = None
+        self._times_none = 0
+        self._lost_since: float | None = None
+        self._settling_since: float | None = None
+
+    @property
+    def deadline(self) -> float:
+        return min((self.record.began or 0.0) + self._policy.wait_timeout, self._task.ends_at)
+
+    # -- looks --------------------------------------------------------------------------------------------------------
+
+    def look(self) -> EtlStatus:
+        """The state, with the retries of a read. "No value" is believed only after several looks.
+
+        :raises HelixError: it cannot be read.
+        """
+        status = self._read()
+        for pause in NONE_PAUSES:
+            if status.state != NEVER:
+                break
+            self.sleep_until(min(self._clock.now() + pause, self.deadline))
+            status = self._read()
+        return status
+
+    def _read(self) -> EtlStatus:
+        r = self.record
+        for attempt in range(self._policy.retries + 1):
+            status = self._api.status(r.etl_id, deadline=self.deadline)
+            if self.observe(status):
+                r.losses = 0
+                return status
+            self.sleep_until(min(self._clock.now() + backoff(attempt), self.deadline))
+        raise HelixError(
+            f"{r.label}: the server keeps answering with an older state than one it has already shown ({status}).",
+            kind="unexpected_answer",
+            remedy="A replica of the server lags behind. Run the task again in a moment.",
+        )
+
+    def poll(self) -> EtlStatus | None:
+        """One look; None if it failed and may be ignored.
+
+        :raises HelixError: further polls make no sense.
+        """
+        r = self.record
+        r.polls += 1
+        self.check_over()
+        try:
+            status = self._api.status(r.etl_id, retries=0)
+        except AuthenticationError:
+            raise
+        except HelixError as error:
+            self._lose(error.message, error.retry_after or 0.0)
+            if not error.transient and self._clock.now() - (self._lost_since or 0.0) >= REFUSAL_PATIENCE:
+                raise
+            return None
+        if not self.observe(status):
+            self._lose(f"The server showed an older state than before ({status}).", 0.0)
+            return None
+        if r.losses >= 3:
+            self.tell("running" if status.executing else r.phase)
+        r.losses, self._lost_since, self.due = 0, None, 0.0
+        return status
+
+    def _lose(self, why: str, pause: float) -> None:
+        r, now = self.record, self._clock.now()
+        r.lost_polls += 1
+        r.losses += 1
+        r.last_loss = why
+        self._lost_since = now if self._lost_since is None else self._lost_since
+        self.due = now + max(min(backoff(r.losses), self._policy.poll_interval), pause)
+        if r.losses == 3:
+            self.tell(r.phase)
+
+    def is_at_rest_now(self) -> bool:
+        """One more look, which may fail: whether what was to stop has ended."""
+        r = self.record
+        try:
+            status = self._api.status(r.etl_id, retries=0)
+        except HelixError:
+            return False
+        was_waiting = r.before is not None and r.before.state == "WAITING"
+        is_new = self.observe(status)
+        return is_new and status.at_rest and status.state != NEVER and not (was_waiting and status.state == "WAITING")
+
+    def observe(self, status: EtlStatus) -> bool:
+        """Note what was seen. False: it comes from a replica that lags behind and must not be used."""
+        r, moment = self.record, status.moment
+        if moment is not None:
+            if self._newest is not None and moment < self._newest:
+                return False
+            self._newest = moment
+        is_new = status != r.seen
+        if is_new:
+            if r.seen is None or status.state != r.seen.state:
+                self.changed_at = self._clock.now()
+            at = rfc3339(self._task.server_now())
+            r.timeline.append({"at": at, "status": status.public()["status"], "exit_code": status.exit_code})
+        r.seen = status
+        self._times_none = self._times_none + 1 if status.state == NEVER else 0
+        self.seen_executing = (self.seen_executing or status.executing) and not self._is_foreign(status)
+        if not status.known:
+            self._note_unknown(status)
+        if is_new and self.is_following:
+            self.tell("running" if status.executing and r.phase not in ("stopping", "waiting") else r.phase)
+        return True
+
+    def _is_foreign(self, status: EtlStatus) -> bool:
+        """Whether the end that is shown is that of a run before our request, to which RUNNING may have belonged."""
+        base = self.baseline
+        if self.since is None or base is None or base.executing or not status.at_rest or status.moment is None:
+            return False
+        return (base.moment is None or status.moment > base.moment) and status.moment < self.since - SKEW
+
+    def _note_unknown(self, status: EtlStatus) -> None:
+        r = self.record
+        self.seen_unknown = self.seen_unknown or r.before is None or status.state != r.before.state
+        if self.is_following:
+            r.warn(
+                f"{r.label} is in the state {status.state}, which this collection does not know; it counts as still"
+                " active."
+            )
+
+    # -- judgment -----------------------------------------------------------------------------------------------------
+
+    def judge(self, status: EtlStatus) -> Verdict | None:
+        """What is seen now, as an end; None if it is none yet."""
+        policy = self._policy
+        before = self.baseline or status
+        facts: dict[str, Any] = {"since": self.since, "seen_executing": self.seen_executing}
+        facts["fail_on_warning"] = policy.fail_on_warning
+        if policy.action == "wait":
+            return planning.judge_wait(policy.until, before, status, times_none=self.trusted_nones(), **facts)
+        if policy.action in ("stop", "kill"):
+            verdict = planning.judge_idle(before, status, policy.action, self.trusted_nones())
+        elif policy.action == "schedule":
+            verdict = planning.judge_schedule(before, status, self.since)
+        else:
+            verdict = planning.judge_run(before, status, **facts)
+        if policy.wait:
+            return verdict
+        # The response was lost, and the task does not wait: it is enough to see that the request had an effect.
+        if policy.action != "run":
+            return verdict and Verdict("accepted", "adopted")
+        begun = status.executing or self.seen_executing or status.executed_since(before, self.since)
+        return Verdict("accepted", "adopted") if begun else None
+
+    def is_settled(self, verdict: Verdict, status: EtlStatus) -> bool:
+        """Whether this end can be believed, or has been seen for long enough."""
+        now = self._clock.now()
+        if self._settling_since is None:
+            self._settling_since = now
+        return now - self._settling_since >= self._patience(verdict, status)
+
+    def unsettle(self) -> None:
+        """What looked like an end was none."""
+        self._settling_since = None
+
+    def _patience(self, verdict: Verdict, status: EtlStatus) -> float:
+        """Seconds for which an end must be seen before it is believed: it may still be the state before."""
+        before = self.baseline
+        if before is None or not status.at_rest or verdict.outcome in ("scheduled", "accepted"):
+            return 0.0
+        late_exit = SETTLING if verdict.outcome == "failed" and not status.exit_code else 0.0
+        if status.executed_since(before, self.since):
+            return late_exit
+        if before.executing:
+            # It was under way at the baseline; servers that show the start do not move the time at the end.
+            ends_run = verdict.outcome in ("succeeded", "warning", "failed")
+            return late_exit if ends_run and status.exit_code != before.exit_code else SETTLING
+        if verdict.outcome in ("stopped", "service_off", "idle"):
+            return SETTLING if self._policy.action in ("stop", "kill") else 0.0
+        return UNPROVEN if status.moment is None or before.moment is None else CONTRADICTED
+
+    def has_moved(self) -> bool:
+        """Whether the latest status proves an execution since the baseline."""
+        seen = self.record.seen
+        return seen is not None and self.baseline is not None and seen.executed_since(self.baseline, self.since)
+
+    def had_effect(self, request: Request) -> bool:
+        """Whether the effect of a request whose response was lost was seen."""
+        r = self.record
+        if request.action in ("stop", "kill"):
+            return r.seen is not None and r.seen.at_rest and (r.seen.state != NEVER or self.trusted_nones() > 1)
+        return self.seen_executing or self.has_moved() or r.outcome in ("scheduled", "service_on", "accepted")
+
+    def trusted_nones(self) -> int:
+        """How often in a row the server gave no value, if that can be believed."""
+        before = self.record.before
+        never_ran = before is not None and not before.executing and not before.last_exec_ts
+        lasts = self._clock.now() - self.changed_at >= NONE_PATIENCE
+        return self._times_none if never_ran or lasts else min(self._times_none, 1)
+
+    def is_starting(self) -> bool:
+        """Whether the effect of the request has yet to show, which C(start_timeout) limits."""
+        policy, before = self._policy, self.record.before
+        begun = self.seen_executing or self.seen_unknown
+        if policy.action == "run":
+            return not begun
+        if policy.action == "schedule":
+            return True
+        if policy.action == "wait":
+            return policy.until == "finished" and not begun
+        return before is not None and before.state == "WAITING"
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def pause(self, limit: float) -> None:
+        """Until the next poll: soon after a change, then less often, and once exactly at the limit."""
+        r, now = self.record, self._clock.now()
+        sent_at = max((q.sent_at for q in (r.request, r.ending) if q), default=0.0)
+        quiet = now - max(self.changed_at, sent_at)
+        usual = now + planning.next_poll(quiet, self._policy.poll_interval, self._task.active)
+        if self._settling_since is not None:
+            usual, limit = now + 1.0, float("inf")
+        self.sleep_until(min(max(usual, self.due), max(limit, now + 0.1)))
+
+    def sleep_until(self, moment: float) -> None:
+        self._clock.sleep(moment - self._clock.now())
+
+    def check_over(self) -> None:
+        """:raises HelixError: the task was ended, so nothing more is to be sent."""
+        if self._task.over():
+            raise HelixError("The task was ended, so nothing more is sent.", kind="not_tried")
+
+    def tell(self, phase: str) -> None:
+        """Report a change to the user."""
+        self.record.phase = phase
+        self._task.tell(self.record)

@@ -1,0 +1,248 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that a task shares with its action plugin and with other hosts and tasks of the same run of Ansible.
+
+Private to this collection. The I(channel) is a private file that the action plugin makes: its first line describes the
+task, the module appends progress, and the file's lock tells whether the task still exists. A I(note) remembers the
+latest request that started an ETL, since the API does not show an accepted request until the run begins.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import OptionError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._private_files import (
+    PrivateFolder,
+    PrivateFolderError,
+    append_line,
+)
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Request
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus, from_public
+
+#: The environment variable with the path of the channel. The action plugins set it; users do not.
+CHANNEL = "BMC_HELIX_CHANNEL"
+#: A request that was accepted and never began is followed instead of sent again for this long, in seconds.
+NOTE_LIFE = 3600.0
+
+
+class Channel:
+    """The module's end of the channel; without a path it only watches the parent process."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._parent = os.getppid()
+        self.about: dict[str, Any] = {}
+        if path:
+            try:
+                with open(path, encoding="utf-8") as file:
+                    self.about = dict(json.loads(file.readline()))
+            except (OSError, ValueError):
+                pass  # the task has already ended
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Append one event, if anybody reads them. Best effort."""
+        if self._path:
+            append_line(self._path, event)
+
+    def over(self) -> bool:
+        """Whether the task has ended (time limit, interrupt, a player that died), so that nothing may be launched.
+
+        The action plugin holds a lock on the channel while it lives, and removes the file when it leaves.
+        """
+        if os.getppid() != self._parent:
+            return True
+        if not self._path:
+            return False
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+
+@dataclass
+class Note:
+    """The latest request that was to start an ETL. Holds no secret.
+
+    C(run), C(task) and C(hosts) say who sent it and who has followed it; C(me) is who reads it.
+    """
+
+    action: str
+    before: EtlStatus
+    wall: float
+    server_time: float | None = None
+    request_id: int | None = None
+    begun: bool = False
+    run: str | None = None
+    task: str | None = None
+    hosts: list[str] = field(default_factory=list)
+    me: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_same_task(self) -> bool:
+        """Whether the same task of the same run sent it for another host."""
+        me = self.me
+        known = me.get("run") is not None and (self.run, self.task) == (me.get("run"), me.get("task"))
+        return known and me.get("host") not in self.hosts
+
+    def holds(self, policy: Policy, wall: float) -> bool:
+        """Whether this request is to be followed instead of sending another one."""
+        if policy.action != self.action:
+            return False
+        pending = not self.begun and 0.0 <= wall - self.wall < NOTE_LIFE
+        return self.is_same_task or (pending and policy.if_running in ("attach", "fail"))
+
+    def reason(self) -> str:
+        number = f" (request {self.request_id})" if self.request_id is not None else ""
+        if self.is_same_task:
+            return f"the same task has already requested this run for host {self.hosts[0]}{number}"
+        return f"an earlier {self.action} request{number} has not begun yet, so it was followed instead of sent again"
+
+    def sentence(self) -> str:
+        text = self.reason()
+        return f"{text[0].upper()}{text[1:]}."
+
+
+class Claim:
+    """The right to launch an ETL, while its note is locked."""
+
+    def __init__(self, folder: PrivateFolder | None, name: str, note: Note | None, me: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._name = name
+        self._note = note
+        self._me = me
+
+    def holds(self, policy: Policy, wall: float) -> bool:
+        """Whether the run has already been requested."""
+        return self._note is not None and self._note.holds(policy, wall)
+
+    def join(self) -> Note:
+        """Count this host among those that follow the request."""
+        assert self._note is not None
+        joined = Note(**{**vars(self._note), "hosts": [*self._note.hosts, str(self._me.get("host"))]})
+        self._write(joined)
+        return self._note
+
+    def sending(self, action: str, before: EtlStatus, server_time: float | None, wall: float) -> None:
+        """Remember the request before it is sent: the process may not come to its end."""
+        me = self._me
+        host = [str(me["host"])] if "host" in me else []
+        self._note = Note(action, before, wall, server_time, None, False, me.get("run"), me.get("task"), host, me)
+        self._write(self._note)
+
+    def sent(self, request: Request | None) -> None:
+        """What became of it; None: it was certainly not carried out."""
+        if self._note is None:
+            return
+        if request is None:
+            self._write(None)
+            return
+        self._note.request_id = request.request_id
+        self._write(self._note)
+
+    def begun(self) -> None:
+        if self._note is not None and not self._note.begun:
+            self._note.begun = True
+            self._write(self._note)
+
+    def drop(self) -> None:
+        if self._note is not None:
+            self._write(None)
+
+    def _write(self, note: Note | None) -> None:
+        if self._folder is None:
+            return
+        data: dict[str, Any] = {}
+        if note is not None:
+            data = {**asdict(note), "format": 1, "before": note.before.public()}
+            data.pop("me")
+        self._folder.write(self._name, data)
+
+
+class Notes:
+    """The notes of one tenant.
+
+    :param folder: where they are kept; None: nothing is remembered.
+    :param address: base address of the tenant.
+    :param me: C(run), C(task) and C(host) of the reader, if they are known.
+    """
+
+    def __init__(self, folder: str | None, address: str = "", me: Mapping[str, Any] | None = None) -> None:
+        self._folder = PrivateFolder(folder) if folder else None
+        self._address = address
+        self._me = me or {}
+
+    def check(self) -> None:
+        """:raises OptionError: the folder that the user named cannot be used."""
+        try:
+            with self._locked("check"):
+                pass
+        except PrivateFolderError as error:
+            raise OptionError(
+                f"The folder in request_notes cannot be used: {error}.",
+                remedy="Name an existing folder that belongs to the user of the task, with mode 0700.",
+            ) from None
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        if self._folder is None:
+            yield
+            return
+        with self._folder.locked(name):
+            yield
+
+    @contextmanager
+    def claim(self, etl_id: int) -> Iterator[Claim]:
+        """Alone with the note of this ETL. A folder that cannot be used means that nothing is remembered."""
+        name = self._name(etl_id)
+        try:
+            lock = self._locked(name)
+            lock.__enter__()
+        except PrivateFolderError:
+            yield Claim(None, name, None, self._me)
+            return
+        try:
+            yield Claim(self._folder, name, self.read(etl_id), self._me)
+        finally:
+            lock.__exit__(None, None, None)
+
+    def read(self, etl_id: int) -> Note | None:
+        data = self._folder.read(self._name(etl_id)) if self._folder else {}
+        before = from_public(data.pop("before", None)) if isinstance(data.get("before"), dict) else None
+        if before is None or data.pop("format", None) != 1:
+            return None
+        try:
+            return Note(before=before, me=self._me, **data)
+        except TypeError:
+            return None
+
+    def begun(self, etl_id: int) -> None:
+        """The run that was requested was seen."""
+        if self._folder is not None:
+            with self.claim(etl_id) as claim:
+                claim.begun()
+
+    def clear(self, etl_id: int) -> None:
+        """The ETL was stopped: nothing that was requested before is to be followed."""
+        if self._folder is not None:
+            with self.claim(etl_id) as claim:
+                claim.drop()
+
+    def _name(self, etl_id: int) -> str:
+        return "bmc_helix-" + hashlib.sha256(f"{self._address} {etl_id}".encode("utf-8", "replace")).hexdigest()[:32]

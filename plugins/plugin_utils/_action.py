@@ -1,0 +1,141 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Base of the action plugins: runs the module of the same name once, with the connection variables and live progress.
+
+Private to this collection. Requests always leave from the host that the task runs on. The module alone is complete:
+with C(async), over ssh or as another user there is no live progress, and the result is the same.
+"""
+
+from __future__ import annotations
+
+import atexit
+import getpass
+import os
+from pathlib import Path
+from typing import Any
+
+from ansible import constants
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import cut_off, summary
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import CHANNEL
+from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._progress import Reporter, Tail, farewells
+
+display = Display()
+
+
+def _say_farewell(player: int) -> None:
+    """After Ctrl-C the workers are dead; only the main process, which has loaded this plugin, too, can still speak."""
+    if os.getpid() == player:
+        for line in farewells(str(constants.DEFAULT_LOCAL_TMP)):
+            display.display(line, stderr=True)
+
+
+atexit.register(_say_farewell, os.getpid())
+
+
+class HelixAction(ActionBase):
+    """C(MODULE) is the module of the same name; C(FOLLOWS) says whether it may take long enough to be followed."""
+
+    MODULE = ""
+    FOLLOWS = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._supports_async = True
+        self._supports_check_mode = True
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        del tmp
+        task_vars = task_vars or {}
+        wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
+        module_args = {**self._from_variables(task_vars), **self._task.args}
+
+        def module() -> dict[str, Any]:
+            answer: dict[str, Any] = self._execute_module(
+                module_name=self.MODULE, module_args=module_args, task_vars=task_vars, wrap_async=wrap_async
+            )
+            return answer
+
+        try:
+            if self._is_followed():
+                result.update(self._followed(module, task_vars))
+            else:
+                result.update(module())
+        finally:
+            if not wrap_async:
+                self._remove_tmp_path(self._connection._shell.tmpdir)
+        return result
+
+    def _from_variables(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Connection options that the task does not set, from the C(helix_*) variables. Empty ones count as unset."""
+        values: dict[str, Any] = {}
+        omitted = task_vars.get("omit")
+        for name in CONNECTION:
+            variable = f"helix_{name}"
+            if name in self._task.args or variable not in task_vars:
+                continue
+            value = self._templar.template(task_vars[variable])
+            if value is not None and value != omitted and str(value).strip():
+                values[name] = value
+        return values
+
+    def _is_followed(self) -> bool:
+        """Whether the module can append to a private file of this process."""
+        if not self.FOLLOWS or self._task.async_val or self._connection.transport != "local":
+            return False
+        become = getattr(self._connection, "become", None)
+        if become is None:
+            return True
+        return become.get_option("become_user", playcontext=self._play_context) in ("root", getpass.getuser())
+
+    def _followed(self, module: Any, task_vars: dict[str, Any]) -> dict[str, Any]:
+        folder = str(constants.DEFAULT_LOCAL_TMP)
+        host = str(task_vars.get("inventory_hostname"))
+        several = len(task_vars.get("ansible_play_hosts") or ()) > 1
+        about = {
+            "notes": folder,
+            "run": Path(folder).name,
+            "task": str(self._task.get_path()),
+            "host": host,
+            "hidden": bool(self._task.no_log),
+        }
+        reporter = Reporter(f"  [{host}] " if several else "  ", bool(self._task.no_log))
+        try:
+            tail = Tail(folder, about, self._show, reporter)
+        except OSError as error:
+            display.vvv(f"{self.MODULE}: no live progress ({error.strerror})")
+            return dict(module())
+        given = self._task.environment
+        try:
+            with tail:
+                before = given if isinstance(given, list) else [given] if given else []
+                self._task.environment = [*before, {CHANNEL: tail.path}]
+                answer: dict[str, Any] = module()
+        finally:
+            self._task.environment = given
+        return self._completed(answer, tail.entries)
+
+    def _show(self, line: str) -> None:
+        # On standard error: programs that read results from standard output (the json callback) are not disturbed.
+        display.display(line, stderr=True)
+
+    def _completed(self, answer: dict[str, Any], entries: list[dict[str, Any]]) -> dict[str, Any]:
+        """The module's own result. A module that died must not take what it started with it."""
+        if entries and answer.get("failed") and "etls" not in answer:
+            problem = HelixError(
+                str(answer.get("msg") or "The module did not come to its end."),
+                kind="internal_error",
+                remedy="Check the state of the ETL before you start it again, or wait for it with etl_wait.",
+            )
+            etls = cut_off(entries, problem)
+            answer.update(
+                changed=any(e["changed"] for e in etls), etls=etls, msg=summary(etls), error=problem.facts()
+            )
+            if len(etls) == 1:
+                answer["etl"] = etls[0]
+        return answer
