@@ -195,15 +195,17 @@ class Execution:
             self._watch.due = self._clock.now() + 1.0
             return True
         self._watch.check_over()
+        is_sent = False
         with self._task.notes.claim(r.etl_id) as claim:
-            if claim.holds(policy, self._clock.wall()):
-                return self._join(claim.join())
-            claim.sending(policy.action, status, self._task.server_time(), self._clock.wall())
-            is_sent = False
-            try:
-                is_sent = self._send(policy.action)
-            finally:
-                claim.sent(r.request if is_sent else None)
+            note = claim.join(policy, self._clock.wall())
+            if note is None:
+                claim.sending(policy.action, status, self._task.server_time(), self._clock.wall())
+                try:
+                    is_sent = self._send(policy.action)
+                finally:
+                    claim.sent(r.request if is_sent else None)
+        if note:
+            return self._join(note)
         if not is_sent:
             return True
         ambiguous = bool(r.request and r.request.ambiguous)

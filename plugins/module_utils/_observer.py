@@ -213,7 +213,7 @@ class Observer:
         self.seen_executing = (self.seen_executing or status.executing) and not self._is_foreign(status)
         if not status.known:
             self._note_unknown(status)
-        if is_new and self.is_following:
+        if is_new and self.is_following and not status.at_rest:
             self.tell("running" if status.executing and r.phase not in ("stopping", "waiting") else r.phase)
         return True
 

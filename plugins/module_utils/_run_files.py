@@ -128,16 +128,13 @@ class Claim:
         self._note = note
         self._me = me
 
-    def holds(self, policy: Policy, wall: float) -> bool:
-        """Whether the run has already been requested."""
-        return self._note is not None and self._note.holds(policy, wall)
-
-    def join(self) -> Note:
-        """Count this host among those that follow the request."""
-        assert self._note is not None
-        joined = Note(**{**vars(self._note), "hosts": [*self._note.hosts, str(self._me.get("host"))]})
-        self._write(joined)
-        return self._note
+    def join(self, policy: Policy, wall: float) -> Note | None:
+        """The request to follow instead of sending another one; this host then counts among those that follow it."""
+        note = self._note
+        if note is None or not note.holds(policy, wall):
+            return None
+        self._write(Note(**{**vars(note), "hosts": [*note.hosts, str(self._me.get("host"))]}))
+        return note
 
     def sending(self, action: str, before: EtlStatus, server_time: float | None, wall: float) -> None:
         """Remember the request before it is sent: the process may not come to its end."""

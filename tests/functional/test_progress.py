@@ -2,19 +2,27 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A wait is not silent, and its result is the same as without the progress lines."""
+"""A wait reports its progress, and a task that has ended launches nothing more."""
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Optional
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._following import Reporter, _cut_off, heartbeat
 
-from tests.functional.support import without_internals
+from tests.functional.support import (
+    INVENTORY,
+    for_ansible,
+    without_internals,
+    write_playbook,
+)
 
 pytestmark = pytest.mark.measured
 
@@ -25,67 +33,92 @@ RUN_THREE = """
     etl_name: [Load A, Load B, Load C]
     poll_interval: 1
 """
+RUN_IN_A_ROW = """
+- name: Refresh
+  capacityops.bmc_helix.etl_action:
+    action: run
+    etl_id: [701, 702, 703, 704]
+    max_parallel: 1
+"""
 #: What may differ between two runs of the same task.
 VOLATILE = {"timeline", "started_at", "elapsed_seconds", "polls", "task_execution_request_id", "msg", "before", "after"}
 
 
-def scene(simulator: Any) -> None:
+def scene(simulator: Any, duration: float = 3) -> None:
     for etl_id, name, exit_code in ((701, "Load A", "OK"), (702, "Load B", "ERROR"), (703, "Load C", "WARNING")):
         simulator.control.put_etl(
-            etl_id, name=name, kind="batch", state="ENDED", duration=13, start_lag=1, exit=exit_code
+            etl_id, name=name, kind="batch", state="ENDED", duration=duration, start_lag=1, exit=exit_code
         )
+    simulator.control.put_etl(704, name="Load D", kind="batch", state="ENDED", duration=duration, start_lag=1)
 
 
 def stable(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in entry.items() if key not in VOLATILE} for entry in entries]
 
 
-def test_progress_lines_come_and_the_result_is_that_of_the_module_alone(simulator, play, module):
+def launches(simulator: Any) -> int:
+    return sum(simulator.control.counters()["accepted_by_etl"].values())
+
+
+def wait_for(fact: Callable[[], Any], what: str, seconds: float = 60) -> None:
+    ends = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < ends, what
+        time.sleep(0.05)
+
+
+def test_each_change_is_reported_and_the_result_is_that_of_the_module_alone(simulator, play, module):
     scene(simulator)
     played = play(RUN_THREE)
     task = played.task("Refresh")
     assert task.failed
-    lines = [line for line in played.stderr.splitlines() if line.startswith("  ETL 70")]
-    assert any("ETL 701 (Load A): RUNNING" in line for line in lines), played.stderr
-    assert len(lines) == 3, lines
-    assert simulator.control.counters()["logins"] == 1, "a slice boundary costs no login"
-    assert "_slice" not in str(task.result)
+    for etl_id, name, end in ((701, "Load A", "succeeded"), (702, "Load B", "FAILED"), (703, "Load C", "warning")):
+        lines = [line for line in played.output.splitlines() if line.startswith(f"  ETL {etl_id} ({name}): ")]
+        assert "request accepted (id " in lines[0], played.output
+        assert any(": RUNNING (" in line for line in lines)
+        assert f": {end}" in lines[-1]
+    assert simulator.control.counters()["logins"] == 1
+    assert "BMC_HELIX_CHANNEL" not in str(task.result)
 
     scene(simulator)
     simulator.control.speed(10)
     alone = module("etl_action", action="run", etl_name=["Load A", "Load B", "Load C"], poll_interval=1)
     assert stable(alone["etls"]) == stable(task["etls"])
+    assert [e["outcome"] for e in alone["etls"]] == ["succeeded", "failed", "warning"]
     told = set(without_internals(task.result))
     assert set(alone.result) - {"invocation", "failed"} == told - {"invocation", "failed", "exception"}
-    assert [e["outcome"] for e in alone["etls"]] == ["succeeded", "failed", "warning"]
 
 
-def test_no_log_hides_names_and_states(simulator, play):
-    simulator.control.put_etl(701, name="Load A", kind="batch", state="ENDED", duration=13, start_lag=1)
-    played = play(RUN_THREE.replace("[Load A, Load B, Load C]", "Load A") + "  no_log: true\n")
-    assert "  waiting (1" in played.stderr
-    assert "701" not in played.output
-    assert "Load A" not in played.output
-
-
-def test_several_hosts_are_told_apart(simulator, play, tmp_path):
+def test_several_hosts_are_told_apart_and_one_task_launches_an_etl_once(simulator, play, tmp_path):
+    """Four hosts, delegate_to and no run_once: one launch, and every host gets the verdict."""
     scene(simulator)
     inventory = tmp_path / "hosts.ini"
     inventory.write_text(
         "[all:vars]\nansible_connection=local\nansible_python_interpreter={{ ansible_playbook_python }}\n"
-        "[all]\nnorth load=Load\\ A\nsouth load=Load\\ C\n",
+        "[tenants]\nnorth\nsouth\neast\nwest\n",
         encoding="utf-8",
     )
-    played = play(RUN_THREE.replace("[Load A, Load B, Load C]", '"{{ load }}"'), hosts="all", inventory=inventory)
-    assert "  [north] ETL 701" in played.stderr
-    assert "  [south] ETL 703" in played.stderr
+    task = """
+    - name: Refresh
+      capacityops.bmc_helix.etl_action:
+        action: run
+        etl_id: 701
+      delegate_to: localhost
+    """
+    played = play(task, hosts="tenants", inventory=inventory, arguments=("--forks", "2"))
+    assert played.rc == 0, played.output
+    assert launches(simulator) == 1
+    results = [task.result for task in played.tasks if task.task == "Refresh"]
+    assert [r["etl"]["outcome"] for r in results] == ["succeeded"] * 4
+    assert sorted(r["changed"] for r in results) == [False, False, False, True]
+    assert "  [north] ETL 701" in played.output or "  [south] ETL 701" in played.output
 
 
 @pytest.mark.parametrize("keyword", ["async: 60\n  poll: 1", "delegate_to: elsewhere", "loop: [1, 2]"])
-def test_keywords_of_tasks_behave(simulator, play, keyword, tmp_path):
+def test_keywords_of_tasks(simulator, play, keyword, tmp_path):
     simulator.control.put_etl(321, name="x", kind="batch", state="ENDED", duration=1)
     inventory = tmp_path / "hosts.ini"
-    # The folder for async is said outright: Ansible and the module find different home folders in a test.
+    # The folder for async is explicit: Ansible and the module find different home folders in a test.
     inventory.write_text(
         "[all:vars]\nansible_connection=local\nansible_python_interpreter={{ ansible_playbook_python }}\n"
         f"ansible_async_dir={tmp_path / 'async'}\n[all]\nlocalhost\nelsewhere\n",
@@ -103,72 +136,119 @@ def test_keywords_of_tasks_behave(simulator, play, keyword, tmp_path):
     entry = result["results"][-1]["etl"] if "loop" in keyword else result["etl"]
     assert entry["outcome"] == "succeeded"
     assert played.rc == 0
+    if "loop" in keyword:
+        assert launches(simulator) == 2, "the same task on the same host means two runs"
 
 
-def test_a_module_that_dies_in_the_middle_does_not_take_what_was_started_with_it(simulator, play, tmp_path):
-    """The second slice fails before it can look: what was started is in the result all the same."""
-    scene(simulator)
-    certificate = tmp_path / "ca.pem"
-    certificate.write_bytes(Path(simulator.ca_file).read_bytes())
-    tasks = f"""
-- name: Take the CA away after a while
-  ansible.builtin.shell: "(sleep 7; rm -f '{certificate}') >/dev/null 2>&1 &"
-- name: Refresh
-  capacityops.bmc_helix.etl_action:
-    action: run
-    etl_id: 701
-    ca_path: "{certificate}"
-"""
-    played = play(tasks)
-    task = played.task("Refresh")
-    assert task.failed
-    assert task["etls"][0]["outcome"] == "unconfirmed"
-    assert task["etls"][0]["etl_id"] == 701
-    assert "701" in task["etls"][0]["msg"]
-    assert "does not exist" in task["msg"]
-    assert "ETL 701 got the run request" in task["msg"], "who reads only the message must learn that it was started"
-    assert task.changed
-    assert task["etl"] == task["etls"][0]
+class Interrupted:
+    """ansible-playbook in a session of its own, interrupted when the first ETL runs."""
+
+    def __init__(self, environment: dict[str, str], folder: Path, tasks: str) -> None:
+        playbook = write_playbook(folder, tasks, "localhost", {})
+        self.output = folder / "output.txt"
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(INVENTORY), str(playbook)]
+        with self.output.open("w") as file:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=for_ansible(environment),
+                cwd=folder,
+                start_new_session=True,
+            )
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text(encoding="utf-8")
 
 
-def progress(etl_id: int, **fields: Any) -> Progress:
-    return Progress(etl_id, began=0.0, **fields)
+@pytest.fixture
+def interrupted(environment: dict[str, str], tmp_path: Path) -> Any:
+    started: list[Interrupted] = []
+
+    def start(tasks: str) -> Interrupted:
+        started.append(Interrupted(environment, tmp_path, tasks))
+        return started[0]
+
+    yield start
+    for item in started:
+        if item.process.poll() is None:
+            os.killpg(item.process.pid, signal.SIGKILL)
+            item.process.wait()
 
 
-def test_many_etls_share_one_line():
-    reporter = Reporter("[north] ")
-    items = [progress(n, sent="run", seen_executing=True, last=["RUNNING", None, None]) for n in range(1, 9)]
-    items[0].phase, items[0].outcome, items[0].ended = "done", "failed", 3.0
-    items[7] = Progress(8)
-    lines = reporter.lines(items, 130)
-    assert lines == [
-        "  [north] 2 min: 8 ETLs: 1 failed (ETL 1), 6 RUNNING (ETL 2, 3, 4 …), 1 waiting for their turn (ETL 8)"
-    ]
+@pytest.mark.parametrize(
+    ("send", "is_told"),
+    [
+        (lambda pid: os.killpg(pid, signal.SIGINT), True),
+        (lambda pid: os.kill(pid, signal.SIGTERM), False),
+        (lambda pid: os.kill(pid, signal.SIGKILL), False),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "SIGKILL"],
+)
+def test_a_task_that_was_ended_launches_nothing_more(simulator, interrupted, send, is_told):
+    scene(simulator, duration=2)
+    player = interrupted(RUN_IN_A_ROW)
+    wait_for(lambda: "1 running" in player.text, "the ETL never ran")
+    module = module_of(player.process.pid)
+    assert module
+    send(player.process.pid)
+    player.process.wait(20)
+    assert launches(simulator) == 1
+    # Its run ends; whoever still lived would start the next one now.
+    wait_for(lambda: simulator.control.status(701)["state"] == "ENDED", "the run does not end")
+    wait_for(lambda: not is_alive(module), "the module lives on")
+    assert launches(simulator) == 1
+    if is_told:
+        assert "ETL 701" in player.text
+        assert "continues on the server" in player.text
 
 
-def test_an_etl_that_is_done_is_told_once():
-    reporter = Reporter("")
-    done = progress(1, phase="done", outcome="succeeded", ended=12.0)
-    other = progress(2, sent="run", last=["ENDED", "OK", None])
-    assert reporter.lines([done, other], 12) == [
-        "  ETL 1: succeeded after 12 s",
-        "  ETL 2: requested, not started yet, still shows ENDED (12 s)",
-    ]
-    assert reporter.lines([done, other], 30) == ["  ETL 2: requested, not started yet, still shows ENDED (30 s)"]
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
-def test_an_etl_that_waited_for_its_turn_when_the_module_died_was_not_started():
-    died = HelixError("The file of ca_path does not exist.")
-    begun = _cut_off(progress(1, phase="follow", sent="run", accepted=True, changed=True), died, 12.0)
-    other = _cut_off(Progress(2), died, 12.0)
-    assert (begun.outcome, other.outcome) == ("unconfirmed", "failed")
-    assert "ETL 1 got the run request" in begun.reason
-    assert (begun.ended, other.ended) == (12.0, None)
-    assert other.reason == "ETL 2: The file of ca_path does not exist."
+def module_of(player: int) -> Optional[int]:
+    """The process of the module that this ansible-playbook has started; None if there is none any more."""
+    table = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    parents = {}
+    modules = []
+    for line in table.splitlines():
+        pid, parent, arguments = line.split(None, 2)
+        parents[int(pid)] = int(parent)
+        if re.match(r"\S*python\S* \S*AnsiballZ_etl_action", arguments):
+            modules.append(int(pid))
+    for module in modules:
+        ancestor = module
+        while ancestor in parents and ancestor != player:
+            ancestor = parents[ancestor]
+        if ancestor == player:
+            return module
+    return None
 
 
-def test_the_heartbeat_grows_sparser():
-    beats = [heartbeat(n) for n in range(20)]
-    assert beats == sorted(beats)
-    assert beats[0] == 10
-    assert beats[-1] == 120
+def test_the_task_keyword_timeout_names_what_was_started(simulator, interrupted):
+    scene(simulator, duration=60)
+    player = interrupted(RUN_IN_A_ROW + "  timeout: 12\n")
+    player.process.wait(60)
+    assert player.process.returncode == 2
+    assert launches(simulator) == 1, player.text
+    assert "The task ended early. Addressed so far: ETL 701: RUNNING" in player.text
+
+
+def test_a_module_that_dies_does_not_take_what_it_started_with_it(simulator, interrupted):
+    scene(simulator, duration=60)
+    player = interrupted(RUN_IN_A_ROW)
+    wait_for(lambda: "1 running" in player.text, "the ETL never ran")
+    module = module_of(player.process.pid)
+    assert module
+    os.kill(module, signal.SIGKILL)
+    player.process.wait(30)
+    assert '"outcome": "unconfirmed"' in player.text, player.text
+    assert "was started, and how it ended is not known" in player.text, player.text
+    assert launches(simulator) == 1

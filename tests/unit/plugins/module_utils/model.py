@@ -28,6 +28,13 @@ from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.s
 )
 
 EXECUTING = ("RUNNING", "SERVICE_ON")
+#: Holes and odd forms of a status.
+FORMS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "no time": lambda data: {**data, "last_exec_ts": None},
+    "a time that is none": lambda data: {**data, "last_exec_ts": "a while ago"},
+    "another form": lambda data: {**data, "last_exec_ts": str(data["last_exec_ts"] or "").replace("Z", ".000+00:00")},
+    "lower case": lambda data: {**data, "status": data["status"].lower()},
+}
 #: What can go wrong with one exchange, and whether the server may have carried it out before.
 NOT_EXECUTED = ("no_connection", "429", "429_wait", "401", "403", "404", "400")
 AMBIGUOUS = ("reset", "500", "502", "503", "504", "html", "shape", "empty", "slow", "moved")
@@ -83,6 +90,8 @@ class Etl:
     exit_code: Optional[str] = None
     stamp: Optional[str] = None
     runs: list[Run] = field(default_factory=list)
+    #: (seconds, state, exit code, time): what a replica that lags behind still shows.
+    history: list[tuple[float, Optional[str], Optional[str], Optional[str]]] = field(default_factory=list)
     current: Optional[Run] = None
     #: (seconds, action): the requests that were carried out.
     executed: list[tuple[float, str]] = field(default_factory=list)
@@ -95,8 +104,10 @@ class Etl:
         if b.initial is not None:
             self.exit_code = None if b.kind == "service" else b.initial_exit
             self.stamp = rfc3339(self.clock.wall() + self.skew - b.initial_age)
+        self._remember(-1e9)
         if b.initial == "RUNNING":
             self._begin(0.0, Run(ours=False, started=0.0), b.left)
+            self._remember(0.0)
         if b.initial == "WAITING" and b.self_start is not None:
             self._at(b.self_start, lambda t: self._begin(t, Run(ours=False, started=t), b.duration))
 
@@ -109,6 +120,17 @@ class Etl:
         while self._events and self._events[0][0] <= self.clock.elapsed:
             moment, _number, event = self._events.pop(0)
             event(moment)
+            self._remember(moment)
+
+    def _remember(self, moment: float) -> None:
+        self.history.append((moment, self.state, self.exit_code, self.stamp))
+
+    def somebody_else(self, moment: float, action: str) -> None:
+        """Another client starts or kills a run at this moment."""
+        if action == "run":
+            self._at(moment, lambda t: self._begin(t, Run(ours=False, started=t), self.behaviour.duration))
+        else:
+            self._at(moment, lambda t: self._halt(t, action))
 
     def _wall(self, moment: float) -> str:
         return rfc3339(self.clock.wall() + self.skew - self.clock.elapsed + moment)
@@ -177,8 +199,11 @@ class Etl:
         elif self.state == "WAITING" and action == "kill":
             self.state = "ENDED"
 
-    def status(self) -> Answer:
-        if self.state is None:
+    def status(self, lag: float = 0.0, form: Optional[str] = None) -> Answer:
+        """The state as a replica shows it that lags behind by so many seconds, in one of FORMS."""
+        shown = [entry for entry in self.history if entry[0] <= self.clock.elapsed - lag]
+        _moment, state, exit_code, stamp = shown[-1] if lag and shown else (0.0, self.state, self.exit_code, self.stamp)
+        if state is None:
             shapes = {
                 "204": answer(204),
                 "null": answer(200, {"status": None, "task_id": self.etl_id, "exit_code": None, "last_exec_ts": None}),
@@ -186,15 +211,8 @@ class Etl:
                 "absent": answer(200, {"task_id": self.etl_id}),
             }
             return shapes[self.behaviour.none_shape]
-        return answer(
-            200,
-            {
-                "status": self.state,
-                "task_id": self.etl_id,
-                "exit_code": self.exit_code,
-                "last_exec_ts": self.stamp,
-            },
-        )
+        data = {"status": state, "task_id": self.etl_id, "exit_code": exit_code, "last_exec_ts": stamp}
+        return answer(200, FORMS[form](data) if form else data)
 
     @property
     def executing(self) -> bool:
@@ -209,6 +227,9 @@ class Model:
 
     :param reads: what happens to the reads in turn: None or a fault.
     :param writes: the same for actions; (fault, executed) for those after which it is open.
+    :param lags: how many seconds the replicas that answer the reads in turn lag behind.
+    :param forms: one of FORMS for the reads in turn; None: the documented one.
+    :param foreign: (seconds, action): what somebody else does.
     :param outage: (from, to, fault): everything fails in this time, logins too, and nothing is carried out.
     """
 
@@ -223,8 +244,14 @@ class Model:
         token_life: float = 900.0,
         skew: float = 0.0,
         latency: float = 0.05,
+        lags: tuple[float, ...] = (),
+        forms: tuple[Optional[str], ...] = (),
+        foreign: tuple[tuple[float, str], ...] = (),
     ) -> None:
         self.clock = clock
+        self._lags = lags
+        self._forms = forms
+        self._looks = 0
         self.etls = {etl_id: Etl(etl_id, behaviour, clock, skew) for etl_id, behaviour in etls.items()}
         self._reads = list(reads)
         self._writes = list(writes)
@@ -233,6 +260,9 @@ class Model:
         self._token_life = token_life
         self._skew = skew
         self._latency = latency
+        for etl in self.etls.values():
+            for moment, action in foreign:
+                etl.somebody_else(moment, action)
         self.logins = 0
         self._tokens: dict[str, float] = {}
         #: The most ETLs that executed at the same time.
@@ -264,8 +294,13 @@ class Model:
             return answer(400, {"message": "ETL not found"})
         if action == "status":
             fault = self._reads.pop(0) if self._reads else None
-            return self._fault(fault) if fault else etl.status()
+            return self._fault(fault) if fault else self._look(etl)
         return self._write(etl, action)
+
+    def _look(self, etl: Etl) -> Answer:
+        number, self._looks = self._looks, self._looks + 1
+        lag = self._lags[number % len(self._lags)] if self._lags else 0.0
+        return etl.status(lag, self._forms[number % len(self._forms)] if self._forms else None)
 
     def _write(self, etl: Etl, action: str) -> Union[Answer, Exception]:
         fault, executed = (self._writes.pop(0) if self._writes else None) or (None, True)
