@@ -89,6 +89,7 @@ _raw:
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -99,7 +100,6 @@ from ansible.errors import AnsibleLookupError, AnsibleOptionsError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock, rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     AuthenticationError,
     HelixError,
@@ -107,12 +107,10 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
     OptionError,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._private_files import PrivateFolderError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._token_cache import (
-    CacheUnusableError,
-    TokenCache,
-    shared_token,
-)
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._timefmt import rfc3339
+from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._token_cache import shared_token
 
 try:
     from ansible.module_utils.secrets import register_secret
@@ -193,32 +191,32 @@ class LookupModule(LookupBase):
             display.vvv(f"{NAME}: {redactor.text(words)}")
 
         if options["token"] and not (options["access_key"] or options["access_secret_key"]):
-            say("returning the token that was given")
+            say("returning the token that was set")
             return _given_token(options["token"])
 
-        def fetch(carried: dict[str, Any] | None) -> dict[str, Any]:
-            # Not at the top: it imports requests, which takes longer than everything else where the token is at hand.
-            from ansible_collections.capacityops.bmc_helix.plugins.module_utils._client import connect
+        def fetch() -> tuple[str, float]:
+            # Not at the top: it imports requests, which takes longer than a use that finds the token in the cache.
+            from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import connect
+            from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 
-            tokens = connect(options, redactor, Clock(), carried=carried).tokens
-            # Core reports what a worker writes to standard error; urllib3 does so for validate_certs: false.
+            tokens = connect(options, redactor, Clock()).tokens
+            # Ansible reports what a worker writes to standard error, such as warnings of the libraries.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                tokens.current()
-            return tokens.export() or {}
+                return tokens.current(), tokens.usable_seconds
 
         if options["cache"]:
             identity = {name: value for name, value in options.items() if name not in _NOT_IN_IDENTITY}
             try:
-                carried = shared_token(TokenCache(str(constants.DEFAULT_LOCAL_TMP), identity), fetch, Clock(), say)
-            except CacheUnusableError as error:
-                say(f"the temporary folder of this run cannot keep the token ({error}); logging in for this use alone")
-                carried = fetch(None)
+                token = shared_token(str(constants.DEFAULT_LOCAL_TMP), identity, fetch, say)
+            except PrivateFolderError as error:
+                say(f"the temporary folder of this run cannot keep the token ({error}); logging in for this use only")
+                token = fetch()[0]
         else:
-            say("logging in for this use alone, because of cache: false")
-            carried = fetch(None)
-        redactor.add(carried["token"], carried.get("refresh_token"))
-        return str(carried["token"])
+            say("logging in for this use only, because of cache: false")
+            token = fetch()[0]
+        redactor.add(token)
+        return str(token)
 
 
 def _is_blank(value: Any) -> bool:
@@ -245,11 +243,12 @@ def _given_token(text: str) -> str:
     )
 
     token = checked_token(text, "The option token")
-    if usable_life(token, Clock().wall()) <= 0:
+    if usable_life(token, time.time()) <= 0:
         when = rfc3339(float(jwt_claims(token)["exp"]))
         raise AuthenticationError(
-            f"The token given in option token has expired at {when}, by the clock of the control node.",
-            remedy="Get a new one, or give access_key and access_secret_key as well (a token lives about 15 minutes).",
+            f"The token in the option token expired at {when} by the clock of the control node.",
+            remedy="Get a new token, or also set access_key and access_secret_key (a token is valid for about 15"
+            " minutes).",
         )
     return token
 

@@ -16,9 +16,9 @@ from math import inf
 from typing import Any, Callable
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._execution import Execution
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
 

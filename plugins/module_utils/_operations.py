@@ -13,21 +13,21 @@ from typing import Any, Callable
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _select as select
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi, connect
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._batch import Batch
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._client import connect
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock, parse_rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     EtlNotFoundError,
     HelixError,
     OptionError,
 )
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import check_number, plain_properties
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._slices import CARRIED, Slice
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus, from_public
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._timefmt import parse_rfc3339
 
 Warn = Callable[[str], None]
 #: Above this many requests at a time no server is served better, and this one may be served worse.
@@ -76,9 +76,11 @@ def act(
     """
     _check_times(options)
     _check_selection(options)
-    secret = plain_properties(options["secret_run_execution_properties"], "secret_run_execution_properties")
+    secret = plain_properties(
+        options["secret_run_execution_properties"], "secret_run_execution_properties", secret=True
+    )
     redactor.add(*secret.values())
-    properties = plain_properties(options["run_execution_properties"], "run_execution_properties")
+    properties = plain_properties(options["run_execution_properties"], "run_execution_properties", warn=warn)
     policy = Policy(
         action=options["action"],
         check_mode=check_mode,
@@ -160,7 +162,7 @@ def _run(
     baselines: Mapping[int, EtlStatus] | None = None,
 ) -> dict[str, Any]:
     part = Slice.from_options(options.get("_slice"), options.get("_slice_key"), clock)
-    api = connect(options, redactor, clock, options["max_parallel"], part.token if part else None)
+    api = connect(options, redactor, clock, options["max_parallel"])
     try:
         if part and part.progress is not None:
             progress = part.progress
@@ -174,7 +176,7 @@ def _run(
         if part is None or policy.check_mode or not policy.wait:
             batch.run()
         elif not batch.run(part.pause(progress, clock)):
-            return {CARRIED: part.carry(progress, api.tokens.export(), batch.now(), clock), "changed": False}
+            return {CARRIED: part.carry(progress, None, batch.now(), clock), "changed": False}
     finally:
         api.transport.close()
     for text in dict.fromkeys(text for p in progress for text in p.warnings):

@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import Callable
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError, RequestRefusedError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import backoff
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import backoff
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._timefmt import rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._watching import Watcher
 
 #: A stop or kill request with an unknown fate is repeated after this many seconds if the ETL still executes.

@@ -16,8 +16,8 @@ import hmac
 import json
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import OptionError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
 
 #: What a module returns instead of a result when it pauses.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import parse_rfc3339
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._timefmt import parse_rfc3339
 
 #: Shown where the server gives no value: never executed and never scheduled.
 NEVER = "none"

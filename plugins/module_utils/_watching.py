@@ -12,12 +12,12 @@ from typing import Callable
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan as planning
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import parse_rfc3339, rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import AuthenticationError, HelixError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import backoff
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy, Verdict
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._progress import Progress
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, EtlStatus
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import backoff
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._timefmt import parse_rfc3339, rfc3339
 
 #: A wait forgives polls that are I(refused) (401, 403, 404, TLS …) for this long, in seconds: a gateway that restarts
 #: says such things. Polls that are merely lost (connection, 429, 5xx) are forgiven until the deadline.

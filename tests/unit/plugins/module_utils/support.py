@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _operations
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock, parse_http_date
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer, Clock, Transport
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._slices import CARRIED
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._timefmt import parse_http_date
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import Credentials, TokenSource
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import Answer, Transport
 
 URL = "https://helix.test"
 KEY, SECRET = "the-access-key-0123", "the-secret-key-that-nobody-may-see-0123456789"
@@ -157,15 +157,13 @@ def jwt(number: int = 1, **claims: Any) -> str:
     return f"{part({'alg': 'none'})}.{part({'n': number, **claims})}.c2lnbmF0dXJl"
 
 
-def login_answer(number: int = 1, refresh: Optional[str] = None, date: str = "", **claims: Any) -> Answer:
+def login_answer(number: int = 1, date: str = "", **claims: Any) -> Answer:
     data = {"json_web_token": jwt(number, **claims)}
-    if refresh:
-        data["token"] = refresh
     return answer(200, data, **({"Date": date} if date else {}))
 
 
-def make_api(transport: FakeTransport, carried: Optional[dict[str, Any]] = None) -> HelixApi:
-    tokens = TokenSource(transport, URL, Credentials(access_key=KEY, access_secret_key=SECRET), carried)
+def make_api(transport: FakeTransport) -> HelixApi:
+    tokens = TokenSource(transport, URL, Credentials(access_key=KEY, access_secret_key=SECRET))
     return HelixApi(transport, tokens, URL)
 
 
@@ -225,11 +223,10 @@ class Task:
         redactor: Redactor,
         clock: Clock,
         connections: int = 1,
-        carried: Optional[dict[str, Any]] = None,
     ) -> HelixApi:
         transport = FakeTransport(self._handler, clock, options["retries"], redactor)
         self.transports.append(transport)
-        return make_api(transport, carried)
+        return make_api(transport)
 
     def _in_slices(self, options: dict[str, Any], work: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
         with mock.patch.object(_operations, "connect", self._connect):

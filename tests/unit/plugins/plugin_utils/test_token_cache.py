@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     AuthenticationError,
     HelixError,
     OptionError,
     TransportError,
 )
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils import _token_cache
 from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._token_cache import (
     REFUSED_SECONDS,

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import (
-    Clock,
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._timefmt import (
     parse_http_date,
     parse_rfc3339,
     rfc3339,
