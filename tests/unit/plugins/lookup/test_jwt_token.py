@@ -21,7 +21,7 @@ from ansible.plugins.loader import lookup_loader
 from ansible.template import Templar
 from ansible_collections.capacityops.bmc_helix.plugins.doc_fragments._connection import ModuleDocFragment
 from ansible_collections.capacityops.bmc_helix.plugins.lookup import jwt_token
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _client
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _api
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     AuthenticationError,
     MissingLibraryError,
@@ -66,7 +66,7 @@ class Portal:
         self.options = []
         self.errors = []
 
-    def connect(self, options, redactor, clock, connections=1, carried=None):
+    def connect(self, options, redactor, clock, connections=1):
         self.options.append(dict(options))
         self.tokens = self
         return self
@@ -74,16 +74,15 @@ class Portal:
     def current(self):
         if self.errors:
             raise self.errors[0]
-        return self.export()["token"]
+        return f"token-{len(self.options)}"
 
-    def export(self):
-        return {"token": f"token-{len(self.options)}", "refresh_token": "refresh", "usable": 840.0, "renewals": 0}
+    usable_seconds = 840.0
 
 
 @pytest.fixture
 def portal(monkeypatch):
     portal = Portal()
-    monkeypatch.setattr(_client, "connect", portal.connect)
+    monkeypatch.setattr(_api, "connect", portal.connect)
     return portal
 
 
@@ -321,8 +320,8 @@ def test_a_given_token_that_cannot_be_read_is_returned_too(lookup):
 def test_a_given_token_that_is_over(lookup):
     with pytest.raises(AnsibleLookupError) as caught:
         lookup(token=jwt(1700000000))
-    assert "has expired at 2023-11-14T22:13:20Z, by the clock of the control node" in str(caught.value)
-    assert "give access_key and access_secret_key as well" in str(caught.value)
+    assert "expired at 2023-11-14T22:13:20Z by the clock of the control node" in str(caught.value)
+    assert "also set access_key and access_secret_key" in str(caught.value)
 
 
 def test_a_given_token_with_the_word_bearer(lookup):
@@ -366,7 +365,7 @@ def test_errors_say_what_to_do_and_hide_their_cause(lookup, portal):
 
 def test_errors_of_options(lookup, portal):
     portal.errors = [OptionError("The option url is missing.", remedy="Set it.")]
-    with pytest.raises(AnsibleOptionsError, match=r"^jwt_token: The option url is missing. Set it.$") as caught:
+    with pytest.raises(AnsibleOptionsError, match=r"^jwt_token: The option url is missing. Set it.") as caught:
         lookup(**KEYS)
     assert caught.value.__suppress_context__
 
@@ -384,7 +383,7 @@ def test_nothing_to_log_in_with(lookup, monkeypatch):
     for name in list(os.environ):
         if name.startswith("HELIX_"):
             monkeypatch.delenv(name)
-    with pytest.raises(AnsibleOptionsError, match="There is nothing to log in with"):
+    with pytest.raises(AnsibleOptionsError, match="No credentials were provided"):
         lookup(url="https://a.test", cache=False)
 
 
@@ -405,7 +404,7 @@ def test_core_learns_the_secrets_where_it_masks(lookup, monkeypatch):
     told = []
     monkeypatch.setattr(jwt_token, "register_secret", told.append)
     lookup(**KEYS, proxy="http://user:proxy-password@proxy.test:3128")
-    expected = {KEYS["access_key"], SECRET, "token-1", "refresh", "proxy-password"}
+    expected = {KEYS["access_key"], SECRET, "token-1", "proxy-password"}
     assert expected <= set(told)
     told.clear()
     lookup(**KEYS, proxy="http://user:proxy-password@proxy.test:3128")

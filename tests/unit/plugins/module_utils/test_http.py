@@ -302,7 +302,7 @@ def test_a_socks_proxy_without_its_library(transport, monkeypatch):
     assert "pa55word" not in error.sentence()
 
 
-# -- TLS: what tests/functional/test_network_tls.py cannot provoke ------------------------------------------------------
+# -- TLS: what tests/functional/test_network_tls.py cannot provoke ----------------------------------------------------
 
 
 def handshake(reason, kind=ssl.SSLError):
