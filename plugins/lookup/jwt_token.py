@@ -122,7 +122,11 @@ NAME = "capacityops.bmc_helix.jwt_token"
 #: The types of the options, as plain Python types: values of ansible-core 2.19 and newer carry tags.
 _TYPES = {**{name: option.type for name, option in CONNECTION.items()}, "cache": "bool"}
 _PLAIN = {"str": str, "path": str, "int": int, "float": float}
-#: These do not make another token.
+_SOURCES = (
+    " The lookup reads its options, the variables helix_*, the HELIX_* environment variables of the control node, and"
+    " the section [bmc_helix] of ansible.cfg. The keyword environment of a play or task does not apply to lookups."
+)
+#: These do not lead to another token.
 _NOT_IN_IDENTITY = frozenset(("request_timeout", "retries", "cache"))
 
 display = Display()
@@ -141,7 +145,7 @@ class LookupModule(LookupBase):
         try:
             return [self._token(self._plain_options(variables or {}, kwargs), redactor)]
         except OptionError as error:
-            raise AnsibleOptionsError(f"jwt_token: {error.sentence()}") from None
+            raise AnsibleOptionsError(f"jwt_token: {error.sentence()}{_SOURCES if error.missing else ''}") from None
         except MissingLibraryError:
             raise AnsibleLookupError(
                 f"jwt_token: the Python library requests is missing in {sys.executable}, which runs Ansible itself on"
@@ -159,11 +163,19 @@ class LookupModule(LookupBase):
             raise AnsibleOptionsError(
                 f"jwt_token has no option {', '.join(unknown)}. It has {', '.join(sorted(_TYPES))}."
             )
-        direct = {name: value for name, value in direct.items() if not _is_blank(value)}
+        direct = {name: value for name, value in direct.items() if not self._is_unset(value, variables)}
         names = [name for name in _TYPES if name not in direct]
         with _without_blank_variables(option.env for option in CONNECTION.values()):
             self.set_options(var_options=self._variables(variables, names), direct=direct)
         return {name: _plain(name, kind, self.get_option(name)) for name, kind in _TYPES.items()}
+
+    def _is_unset(self, value: Any, variables: Mapping[str, Any]) -> bool:
+        """Whether a value is empty or comes from C(default(omit))."""
+        if value is not None and not isinstance(value, (str, int, float)):
+            # From ansible-core 2.19, it is an object that templating removes from a dictionary.
+            value = self._templar.template({"value": value}).get("value")
+        # Before, it is a placeholder.
+        return _is_blank(value) or value == variables.get("omit")
 
     def _variables(self, variables: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
         """Our variables as values: core hands them over as they were written, with their templates."""
@@ -175,11 +187,11 @@ class LookupModule(LookupBase):
             if name == "token":
                 LookupModule._evaluating_token = True
             try:
-                value = self._templar.template(variables[variable])
+                value = self._templar.template({name: variables[variable]}).get(name)
             finally:
                 if name == "token":
                     LookupModule._evaluating_token = False
-            if not _is_blank(value):
+            if not self._is_unset(value, variables):
                 values[variable] = value
         return values
 

@@ -71,6 +71,14 @@ class OptionError(HelixError):
     """Bad input, found before any request was sent."""
 
     kind = "invalid_option"
+    #: Whether a required option is not set.
+    missing = False
+
+
+class MissingOptionError(OptionError):
+    """A required option is not set anywhere."""
+
+    missing = True
 
 
 class MissingLibraryError(HelixError):

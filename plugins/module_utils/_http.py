@@ -48,7 +48,7 @@ try:
     from urllib3 import exceptions as low
 except ImportError:
     REQUESTS_IMPORT_ERROR: str | None = traceback.format_exc()
-    HTTPAdapter = object
+    HTTPAdapter = object  # type: ignore[misc,assignment]
 else:
     REQUESTS_IMPORT_ERROR = None
     # TimeoutError: until Python 3.9, another one than the timeout of a socket.
@@ -209,7 +209,7 @@ class _Response(http.client.HTTPResponse):
             self.length = int(length)
 
 
-class _Adapter(HTTPAdapter):  # type: ignore[misc,valid-type,unused-ignore]
+class _Adapter(HTTPAdapter):
     """Trusts what its context trusts, and nothing else."""
 
     def __init__(self, context: ssl.SSLContext, connections: int) -> None:
@@ -258,7 +258,7 @@ def find_trust(validate_certs: bool, ca_path: str | None, environ: Mapping[str, 
     for system in (ssl.get_default_verify_paths().cafile, *_SYSTEM_BUNDLES):
         if system and os.access(system, os.R_OK):
             return Trust(system, "the system")
-    return Trust(requests.certs.where(), "certifi")
+    return Trust(requests.utils.DEFAULT_CA_BUNDLE_PATH, "certifi")
 
 
 def _check_readable(path: str, named_by: str) -> None:
@@ -354,7 +354,7 @@ class Transport:
         self._session.verify = self.trust.path or False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         # Otherwise, requests reads the whole body of a redirect that it was told not to follow.
-        self._session.get_redirect_target = lambda resp: None
+        self._session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, _Adapter(self.context, connections))
 

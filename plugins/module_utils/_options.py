@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ansible.module_utils.common.parameters import env_fallback
 from ansible.module_utils.errors import AnsibleFallbackNotFound
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import OptionError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import MissingOptionError, OptionError
 
 
 class Option(NamedTuple):
@@ -99,7 +99,7 @@ def base_url(text: str | None, option: str, allow_http: bool) -> str:
     """
     text = (text or "").strip()
     if not text:
-        raise OptionError(
+        raise MissingOptionError(
             f"The option {option} is missing.",
             remedy=f"Set {ways(option)} to the address of your Helix tenant, for example, {_EXAMPLE}.",
         )

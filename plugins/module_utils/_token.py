@@ -20,6 +20,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
     AnswerError,
     AuthenticationError,
     HelixError,
+    MissingOptionError,
     OptionError,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer, Transport, decoded
@@ -98,11 +99,11 @@ class Credentials:
             check_key(option, getattr(self, option) or "")
         if bool(self.access_key) != bool(self.access_secret_key):
             missing = "access_secret_key" if self.access_key else "access_key"
-            raise OptionError(
+            raise MissingOptionError(
                 f"The option {missing} is missing; the two keys belong together.", remedy=f"Set {ways(missing)}."
             )
         if not self.token and not self.access_key:
-            raise OptionError(
+            raise MissingOptionError(
                 "No credentials were provided.",
                 remedy="Set access_key and access_secret_key, or token: as options, as the variables helix_access_key,"
                 " helix_access_secret_key, and helix_token (lookup only), or as the environment variables"

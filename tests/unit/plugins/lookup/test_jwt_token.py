@@ -25,6 +25,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _api
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     AuthenticationError,
     MissingLibraryError,
+    MissingOptionError,
     OptionError,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
@@ -215,6 +216,19 @@ def test_empty_means_not_set(options_seen, monkeypatch, name, empty):
     seen = options_seen({f"helix_{name}": empty}, **{**with_keys(name, None), name: empty, **_partner(name)})
     assert seen[name] == DEFAULTS[name]
     assert os.environ[CONNECTION[name].env] == empty, "the environment of others is as it was"
+
+
+@pytest.mark.parametrize("where", ["variable", "direct"])
+@pytest.mark.parametrize("name", ["tenant_id", "ca_path", "validate_certs", "retries"])
+def test_default_omit_means_not_set(options_seen, name, where):
+    """Before ansible-core 2.19, the variable omit of the task holds a placeholder."""
+    placeholder = "__omit_place_holder__0123456789abcdef"
+    variables = {"omit": placeholder}
+    if where == "direct":
+        seen = options_seen(variables, **with_keys(name, placeholder))
+    else:
+        seen = options_seen({**variables, f"helix_{name}": placeholder}, **with_keys(name, None))
+    assert seen[name] == DEFAULTS[name]
 
 
 def _partner(name):
@@ -431,6 +445,15 @@ def test_the_fragment_names_every_source_of_every_option():
             "ini": [{"section": "bmc_helix", "key": name}],
             "vars": [{"name": f"helix_{name}"}],
         }
+
+
+def test_a_missing_option_names_all_sources(lookup, portal):
+    portal.errors = [MissingOptionError("The option url is missing.", remedy="Set it.")]
+    with pytest.raises(AnsibleOptionsError) as caught:
+        lookup(**KEYS)
+    for source in ("options", "variables helix_*", "HELIX_* environment variables of the control node", "ansible.cfg"):
+        assert source in str(caught.value)
+    assert "environment of a play or task does not apply" in str(caught.value)
 
 
 def test_an_undefined_variable_is_named(lookup):
