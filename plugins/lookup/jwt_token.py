@@ -89,6 +89,7 @@ _raw:
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -99,7 +100,6 @@ from ansible.errors import AnsibleLookupError, AnsibleOptionsError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock, rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     AuthenticationError,
     HelixError,
@@ -107,12 +107,10 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
     OptionError,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import PrivateFolderError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._token_cache import (
-    CacheUnusableError,
-    TokenCache,
-    shared_token,
-)
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import rfc3339
+from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._token_cache import shared_token
 
 try:
     from ansible.module_utils.secrets import register_secret
@@ -124,7 +122,11 @@ NAME = "capacityops.bmc_helix.jwt_token"
 #: The types of the options, as plain Python types: values of ansible-core 2.19 and newer carry tags.
 _TYPES = {**{name: option.type for name, option in CONNECTION.items()}, "cache": "bool"}
 _PLAIN = {"str": str, "path": str, "int": int, "float": float}
-#: These do not make another token.
+_SOURCES = (
+    " The lookup reads its options, the variables helix_*, the HELIX_* environment variables of the control node, and"
+    " the section [bmc_helix] of ansible.cfg. The keyword environment of a play or task does not apply to lookups."
+)
+#: These do not lead to another token.
 _NOT_IN_IDENTITY = frozenset(("request_timeout", "retries", "cache"))
 
 display = Display()
@@ -143,7 +145,7 @@ class LookupModule(LookupBase):
         try:
             return [self._token(self._plain_options(variables or {}, kwargs), redactor)]
         except OptionError as error:
-            raise AnsibleOptionsError(f"jwt_token: {error.sentence()}") from None
+            raise AnsibleOptionsError(f"jwt_token: {error.sentence()}{_SOURCES if error.missing else ''}") from None
         except MissingLibraryError:
             raise AnsibleLookupError(
                 f"jwt_token: the Python library requests is missing in {sys.executable}, which runs Ansible itself on"
@@ -161,11 +163,19 @@ class LookupModule(LookupBase):
             raise AnsibleOptionsError(
                 f"jwt_token has no option {', '.join(unknown)}. It has {', '.join(sorted(_TYPES))}."
             )
-        direct = {name: value for name, value in direct.items() if not _is_blank(value)}
+        direct = {name: value for name, value in direct.items() if not self._is_unset(value, variables)}
         names = [name for name in _TYPES if name not in direct]
         with _without_blank_variables(option.env for option in CONNECTION.values()):
             self.set_options(var_options=self._variables(variables, names), direct=direct)
         return {name: _plain(name, kind, self.get_option(name)) for name, kind in _TYPES.items()}
+
+    def _is_unset(self, value: Any, variables: Mapping[str, Any]) -> bool:
+        """Whether a value is empty or comes from C(default(omit))."""
+        if value is not None and not isinstance(value, (str, int, float)):
+            # From ansible-core 2.19, it is an object that templating removes from a dictionary.
+            value = self._templar.template({"value": value}).get("value")
+        # Before, it is a placeholder.
+        return _is_blank(value) or value == variables.get("omit")
 
     def _variables(self, variables: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
         """Our variables as values: core hands them over as they were written, with their templates."""
@@ -177,11 +187,11 @@ class LookupModule(LookupBase):
             if name == "token":
                 LookupModule._evaluating_token = True
             try:
-                value = self._templar.template(variables[variable])
+                value = self._templar.template({name: variables[variable]}).get(name)
             finally:
                 if name == "token":
                     LookupModule._evaluating_token = False
-            if not _is_blank(value):
+            if not self._is_unset(value, variables):
                 values[variable] = value
         return values
 
@@ -193,32 +203,32 @@ class LookupModule(LookupBase):
             display.vvv(f"{NAME}: {redactor.text(words)}")
 
         if options["token"] and not (options["access_key"] or options["access_secret_key"]):
-            say("returning the token that was given")
+            say("returning the token that was set")
             return _given_token(options["token"])
 
-        def fetch(carried: dict[str, Any] | None) -> dict[str, Any]:
-            # Not at the top: it imports requests, which takes longer than everything else where the token is at hand.
-            from ansible_collections.capacityops.bmc_helix.plugins.module_utils._client import connect
+        def fetch() -> tuple[str, float]:
+            # Not at the top: it imports requests, which takes longer than a use that finds the token in the cache.
+            from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import connect
+            from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 
-            tokens = connect(options, redactor, Clock(), carried=carried).tokens
-            # Core reports what a worker writes to standard error; urllib3 does so for validate_certs: false.
+            tokens = connect(options, redactor, Clock()).tokens
+            # Ansible reports what a worker writes to standard error, such as warnings of the libraries.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                tokens.current()
-            return tokens.export() or {}
+                return tokens.current(), tokens.usable_seconds
 
         if options["cache"]:
             identity = {name: value for name, value in options.items() if name not in _NOT_IN_IDENTITY}
             try:
-                carried = shared_token(TokenCache(str(constants.DEFAULT_LOCAL_TMP), identity), fetch, Clock(), say)
-            except CacheUnusableError as error:
-                say(f"the temporary folder of this run cannot keep the token ({error}); logging in for this use alone")
-                carried = fetch(None)
+                token = shared_token(str(constants.DEFAULT_LOCAL_TMP), identity, fetch, say)
+            except PrivateFolderError as error:
+                say(f"the temporary folder of this run cannot keep the token ({error}); logging in for this use only")
+                token = fetch()[0]
         else:
-            say("logging in for this use alone, because of cache: false")
-            carried = fetch(None)
-        redactor.add(carried["token"], carried.get("refresh_token"))
-        return str(carried["token"])
+            say("logging in for this use only, because of cache: false")
+            token = fetch()[0]
+        redactor.add(token)
+        return str(token)
 
 
 def _is_blank(value: Any) -> bool:
@@ -245,11 +255,12 @@ def _given_token(text: str) -> str:
     )
 
     token = checked_token(text, "The option token")
-    if usable_life(token, Clock().wall()) <= 0:
+    if usable_life(token, time.time()) <= 0:
         when = rfc3339(float(jwt_claims(token)["exp"]))
         raise AuthenticationError(
-            f"The token given in option token has expired at {when}, by the clock of the control node.",
-            remedy="Get a new one, or give access_key and access_secret_key as well (a token lives about 15 minutes).",
+            f"The token in the option token expired at {when} by the clock of the control node.",
+            remedy="Get a new token, or also set access_key and access_secret_key (a token is valid for about 15"
+            " minutes).",
         )
     return token
 

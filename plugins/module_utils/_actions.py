@@ -15,8 +15,9 @@ from typing import Any, Callable, NamedTuple
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._client import connect
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock, parse_rfc3339
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import connect
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import parse_rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     EtlNotFoundError,
     HelixError,
@@ -85,7 +86,7 @@ def _check_ids(ids: Sequence[int]) -> None:
     if not ids:
         raise OptionError("etl_id is an empty list.", remedy="Specify at least one id.")
     for etl_id in ids:
-        check_number("etl_id", etl_id, 1)
+        check_number("etl_id", etl_id, 1, highest=2**63 - 1)
 
 
 def _check_texts(option: str, texts: Sequence[str]) -> None:
@@ -231,9 +232,10 @@ def act(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
     """
     _check_times(options)
     check_selection(options)
-    secret = plain_properties(options["secret_run_execution_properties"], "secret_run_execution_properties")
+    name = "secret_run_execution_properties"
+    secret = plain_properties(options[name], name, secret=True)
     host.redactor.add(*secret.values())
-    properties = plain_properties(options["run_execution_properties"], "run_execution_properties")
+    properties = plain_properties(options["run_execution_properties"], "run_execution_properties", warn=host.warn)
     policy = Policy(
         action=options["action"],
         check_mode=host.check_mode,
@@ -329,12 +331,16 @@ def _run(
 
 
 def _notes(options: Mapping[str, Any], host: Host) -> Notes:
+    """:raises OptionError: the folder that the user named cannot be used."""
     about = host.channel.about
+    address = str(options["url"] or "").strip().rstrip("/").lower()
     chosen = options.get("request_notes")
-    notes = Notes(chosen or about.get("notes"), str(options["url"] or "").strip().rstrip("/").lower(), about)
-    if chosen:
-        notes.check()
-    return notes
+    try:
+        return Notes(chosen or about.get("notes"), address, about)
+    except OptionError:
+        if chosen:
+            raise
+        return Notes(None)
 
 
 def _beginning(records: Sequence[Record], policy: Policy, host: Host) -> dict[str, Any]:

@@ -10,17 +10,22 @@ the task by using API" and "Exporting ETL configuration by using API".
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     AnswerError,
+    DeadlineError,
     EtlNotFoundError,
     HelixError,
+    OptionError,
     RequestRefusedError,
 )
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer, Clock, Transport, decoded
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import base_url, check_number
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor, clean
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus, parse_status
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import TokenSource
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import Answer, Transport, decoded
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import Credentials, TokenSource
 
 #: The trailing slash is part of the printed address.
 ETLS_PATH = "/opt/api/v1/backend/etls/"
@@ -33,22 +38,67 @@ class Etl(NamedTuple):
 
     etl_id: int
     name: str
+    #: Their documented fields: name, active, run_configuration_id.
     run_configurations: list[dict[str, Any]]
 
 
 class Receipt(NamedTuple):
-    """The answer to an accepted request. C(task_execution_request_id) -1 means a service ETL."""
+    """The response to an accepted request. C(task_execution_request_id) -1 means a service ETL."""
 
     task_execution_request_id: int | None
     request_status: str
 
 
+def connect(options: Mapping[str, Any], redactor: Redactor, clock: Clock, connections: int = 1) -> HelixApi:
+    """A client for these connection options, of a module or of the lookup. Sends nothing yet.
+
+    :param connections: the maximum number of simultaneous requests.
+    :raises OptionError: an option is missing or not valid.
+    :raises MissingLibraryError: C(requests) is missing.
+    """
+    redactor.add(*(options.get(name) for name in ("access_key", "access_secret_key", "token")))
+    for address in ("url", "login_url", "proxy"):
+        # An address with a password is refused below, but Ansible may show the options of a failed task.
+        redactor.add_url(options[address])
+    allow_http = bool(options["allow_http"])
+    url = base_url(options["url"], "url", allow_http)
+    login_url = base_url(options["login_url"], "login_url", allow_http) if (options["login_url"] or "").strip() else url
+    check_number("request_timeout", options["request_timeout"], 0, above=True, highest=3600)
+    check_number("retries", options["retries"], 0, highest=20)
+    if options["client_key"] and not options["client_cert"]:
+        raise OptionError("client_key is set without client_cert.", remedy="Set both, or neither.")
+    credentials = Credentials(
+        options["token"], options["access_key"], options["access_secret_key"], options["tenant_id"]
+    )
+    transport = Transport(
+        clock=clock,
+        redactor=redactor,
+        validate_certs=options["validate_certs"],
+        ca_path=options["ca_path"] or None,
+        client_cert=options["client_cert"] or None,
+        client_key=options["client_key"] or None,
+        proxy=(options["proxy"] or "").strip() or None,
+        request_timeout=options["request_timeout"],
+        retries=options["retries"],
+        connections=connections,
+    )
+    return HelixApi(transport, TokenSource(transport, login_url, credentials), url)
+
+
+def _id(value: Any) -> int | None:
+    """An id: an integer, or a string of digits. None for everything else: C(int()) accepts true, 8.7, and more."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 class HelixApi:
     """One method for each documented endpoint.
 
-    Every method raises C(AuthenticationError), C(AnswerError) or C(TransportError).
+    Every method raises C(AuthenticationError), C(AnswerError), or C(TransportError). A deadline is a moment on
+    C(transport.clock.now()); no retry waits longer.
 
-    :param url: base address, without a slash at its end.
+    :param url: base address, without a slash at the end.
     """
 
     def __init__(self, transport: Transport, tokens: TokenSource, url: str) -> None:
@@ -59,116 +109,156 @@ class HelixApi:
         self._etls: list[Etl] | None = None
 
     def list_etls(self, retries: int | None = None) -> list[Etl]:
-        """C(GET /opt/api/v1/backend/etls/): all ETLs that this key may see. Asked once per run."""
+        """C(GET /opt/api/v1/backend/etls/): all ETLs that are visible to this key. Requested once per task."""
         with self._lock:
             if self._etls is None:
                 self._etls = self._list_etls(retries)
             return self._etls
 
     def _list_etls(self, retries: int | None) -> list[Etl]:
+        what = "The list of ETLs"
         answer = self._exchange("GET", ETLS_PATH, retries=retries)
         if answer.status not in (200, 204):
-            self._raise(answer, "GET", ETLS_PATH, "The list of ETLs")
+            self._raise(answer, "GET", ETLS_PATH, what)
         data = self._decoded(answer, "GET", ETLS_PATH)
-        if data is None:
-            return []
-        if not isinstance(data, list):
-            self._wrong_shape(answer, "GET", ETLS_PATH, "The list of ETLs", data)
+        if not isinstance(data, (list, type(None))):
+            self._wrong_shape(answer, "GET", ETLS_PATH, what, data)
         etls = []
-        for item in data:
-            if not isinstance(item, dict):
-                self._wrong_shape(answer, "GET", ETLS_PATH, "The list of ETLs", item)
-            try:
-                etl_id = int(item.get("etl_id", ""))
-            except (TypeError, ValueError):
-                self._wrong_shape(answer, "GET", ETLS_PATH, "The list of ETLs", item)
+        for item in data or ():
+            etl_id = _id(item.get("etl_id")) if isinstance(item, dict) else None
+            if etl_id is None:
+                self._wrong_shape(answer, "GET", ETLS_PATH, what, item)
             configurations = item.get("run_configurations")
+            if not isinstance(configurations, list):
+                configurations = []
             etls.append(
                 Etl(
                     etl_id,
-                    str(item.get("name") or ""),
-                    [c for c in configurations if isinstance(c, dict)] if isinstance(configurations, list) else [],
+                    self._text(item.get("name")),
+                    [self._configuration(c) for c in configurations if isinstance(c, dict)],
                 )
             )
         return etls
 
+    def _configuration(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        configuration: dict[str, Any] = {"name": self._text(item.get("name"))}
+        if isinstance(item.get("active"), bool):
+            configuration["active"] = item["active"]
+        if _id(item.get("run_configuration_id")) is not None:
+            configuration["run_configuration_id"] = _id(item["run_configuration_id"])
+        return configuration
+
+    def _text(self, value: Any) -> str:
+        """A text of the server, without secrets and without characters that control a terminal."""
+        return clean(self.transport.redactor.masked(value)) if isinstance(value, str) else ""
+
     def status(self, etl_id: int, retries: int | None = None, deadline: float | None = None) -> EtlStatus:
         """C(GET …/etls/{id}/status). 200 and the documented 204 are both read; an empty body is "no value".
 
-        :raises EtlNotFoundError: HTTP 400, and the body or the list says that there is no such ETL.
+        :raises EtlNotFoundError: HTTP 400, and the body or the list confirms that there is no such ETL.
         """
         path = f"{ETLS_PATH}{etl_id}/status"
-        answer = self._exchange("GET", path, retries=retries)
+        answer = self._exchange("GET", path, retries=retries, deadline=deadline)
         if answer.status not in (200, 204):
             self._raise(answer, "GET", path, f"The status of ETL {etl_id}", etl_id)
         data = self._decoded(answer, "GET", path)
-        # Before words are compared and put in capitals: these are shown, whatever a server puts there.
-        status = parse_status(self.transport.redactor.masked(data))
+        if isinstance(data, dict):
+            data = {key: self._text(value) if isinstance(value, str) else value for key, value in data.items()}
+        status = parse_status(data)
         if status is None:
             self._wrong_shape(answer, "GET", path, f"The status of ETL {etl_id}", data)
         return status
 
-    def act(self, action: str, etl_id: int, properties: dict[str, str] | None = None, deadline: float | None = None) -> Receipt:
-        """C(POST …/etls/{id}/{run,schedule,stop,kill}), sent exactly once (twice only around a 401).
+    def act(
+        self, action: str, etl_id: int, properties: dict[str, str] | None = None, deadline: float | None = None
+    ) -> Receipt:
+        """C(POST …/etls/{id}/{run,schedule,stop,kill}), sent exactly once (a second time only after a 401).
 
-        :raises RequestRefusedError: HTTP 200 with another C(request_status) than OK.
-        :raises EtlNotFoundError: HTTP 400, and the body or the list says that there is no such ETL.
-        :raises HelixError: with C(maybe_done) where the server may have acted all the same.
+        :raises DeadlineError: the deadline passed before the request was sent.
+        :raises RequestRefusedError: HTTP 200 with C(request_status) ERROR.
+        :raises EtlNotFoundError: HTTP 400, and the body or the list confirms that there is no such ETL.
+        :raises HelixError: with C(maybe_done) if the server may have acted.
         """
         path = f"{ETLS_PATH}{etl_id}/{action}"
         payload = {"run_execution_properties": dict(properties or {})} if action in WITH_PROPERTIES else None
-        answer = self._exchange("POST", path, payload, write=True)
         what = f"The {action} request for ETL {etl_id}"
+        answer = self._exchange("POST", path, payload, write=what, deadline=deadline)
         if answer.status not in (200, 201, 202):
             self._raise(answer, "POST", path, what, etl_id, write=True)
         data = self._decoded(answer, "POST", path)
         word = data.get("request_status") if isinstance(data, dict) else None
         if not isinstance(data, dict) or not isinstance(word, str) or not word.strip():
             self._wrong_shape(answer, "POST", path, what, data)
-        request_id = data.get("task_execution_request_id")
-        if isinstance(request_id, bool) or not isinstance(request_id, (int, str)):
-            request_id = None
-        try:
-            request_id = None if request_id is None else int(request_id)
-        except ValueError:
-            request_id = None
         word = self.transport.redactor.text(word, 40).upper()
         if word != "OK":
-            refusal = RequestRefusedError(
-                f"{what} was answered with request_status {word}, not OK.",
-                http_status=answer.status,
-                method="POST",
-                path=path,
-                server_message=self.transport.redactor.text(answer.text()),
-                remedy=("" if word == "ERROR" else "It may have been carried out all the same. ")
-                + "See the ETL's log in the Helix console (the API has none).",
-            )
-            refusal.request_status = word
-            raise refusal
-        return Receipt(request_id, word)
+            self._not_ok(answer, path, what, word)
+        return Receipt(_id(data.get("task_execution_request_id")), word)
+
+    def _not_ok(self, answer: Answer, path: str, what: str, word: str) -> NoReturn:
+        facts: dict[str, Any] = {
+            "http_status": answer.status,
+            "method": "POST",
+            "path": path,
+            "server_message": self.transport.redactor.text(answer.text()),
+        }
+        log = "See the log of the ETL in the Helix console (the API has none)."
+        if word == "ERROR":
+            raise RequestRefusedError(f"{what} was rejected with request_status ERROR.", remedy=log, **facts)
+        error = AnswerError(
+            f"{what} returned request_status {word}, which is neither OK nor ERROR.",
+            remedy=f"The server may have carried out the request. {log}",
+            maybe_done=True,
+            **facts,
+        )
+        error.request_status = word
+        raise error
 
     def _exchange(
-        self, method: str, path: str, payload: Any = None, *, write: bool = False, retries: int | None = None
+        self,
+        method: str,
+        path: str,
+        payload: Any = None,
+        *,
+        write: str = "",
+        retries: int | None = None,
+        deadline: float | None = None,
     ) -> Answer:
-        """One call with a token; after a 401, which means "not executed", once more with another token."""
+        """One call with a token; after a 401, which means "not executed", once more with another token.
+
+        :param write: what the request is called in messages, if it must not be repeated.
+        """
         url = self._url + path
-        token = self._token(None, retries)
+        rejected = None
         for last in (False, True):
+            if write:
+                self._check_deadline(write, deadline)
+            token = self._token(rejected, retries, deadline)
             headers = {"Authorization": f"Bearer {token}"}
             if write:
+                # Again, because a login can take long.
+                self._check_deadline(write, deadline)
                 answer = self.transport.once(method, url, headers, payload)
             else:
-                answer = self.transport.read(method, url, headers, payload, retries)
+                answer = self.transport.read(method, url, headers, payload, retries, deadline)
             if answer.status != 401 or last:
                 break
-            token = self._token(token, retries)
+            rejected = token
         return answer
 
-    def _token(self, rejected: str | None, retries: int | None) -> str:
+    def _check_deadline(self, what: str, deadline: float | None) -> None:
+        if deadline is not None and self.transport.clock.now() >= deadline:
+            raise DeadlineError(
+                f"{what} was not sent, because the timeout had expired.",
+                remedy="Increase wait_timeout, and check why the server did not respond in time.",
+            )
+
+    def _token(self, rejected: str | None, retries: int | None, deadline: float | None) -> str:
         try:
-            return self.tokens.current(retries) if rejected is None else self.tokens.replace(rejected, retries)
+            if rejected is None:
+                return self.tokens.current(retries, deadline)
+            return self.tokens.replace(rejected, retries, deadline)
         except HelixError as error:
-            # Whatever became of the login, the request itself was not sent, or was answered with 401.
+            # Whatever happened to the login, the request itself was not sent, or was rejected with 401.
             error.maybe_done = False
             raise
 
@@ -177,7 +267,7 @@ class HelixApi:
 
     def _wrong_shape(self, answer: Answer, method: str, path: str, what: str, data: Any) -> NoReturn:
         raise AnswerError(
-            f"{what} was answered with HTTP {answer.status} and JSON of an unexpected shape"
+            f"{what} returned HTTP {answer.status} with JSON of an unexpected shape"
             f" ({'nothing' if data is None else type(data).__name__}).",
             http_status=answer.status,
             method=method,
@@ -191,7 +281,7 @@ class HelixApi:
     def _raise(
         self, answer: Answer, method: str, path: str, what: str, etl_id: int | None = None, write: bool = False
     ) -> NoReturn:
-        """The documented and the usual HTTP statuses in words."""
+        """Raise what the HTTP status means."""
         status = answer.status
         said = self.transport.redactor.text(answer.text())
         facts: dict[str, Any] = {
@@ -200,12 +290,12 @@ class HelixApi:
             "path": path,
             "server_message": said or None,
         }
-        quoted = f" The server said: {said!r}." if said else ""
+        quoted = f" Response of the server: {said!r}." if said else ""
         if status == 401:
             raise AnswerError(
-                f"{what} was refused (HTTP 401), also with a new token.",
+                f"{what} was rejected (HTTP 401), even with a new token.",
                 kind="authentication",
-                remedy="Portal and tenant do not agree about the token: check url, login_url and tenant_id.",
+                remedy="The tenant rejects tokens issued by this portal. Check url, login_url, and tenant_id.",
                 **facts,
             )
         if status == 403:
@@ -219,32 +309,33 @@ class HelixApi:
             )
         if status in (400, 404) and etl_id is not None and self._is_missing(etl_id, answer):
             raise EtlNotFoundError(
-                f"There is no ETL {etl_id} on {self._url}, or this key may not see it (HTTP {status}).",
-                remedy="Check the id in the console (Administration > ETL and system tasks > ETL tasks), and the"
+                f"There is no ETL {etl_id} on {self._url}, or it is not visible to this key (HTTP {status}).",
+                remedy="Check the ID in the console (Administration > ETL and system tasks > ETL tasks), and the"
                 " task groups of the key.",
                 **facts,
             )
         if status == 404:
             raise AnswerError(
-                f"{what} was answered with HTTP 404: {self._url} has no ETL service at {path}.",
+                f"{what} returned HTTP 404: {self._url} has no ETL service at {path}.",
                 kind="wrong_address",
-                remedy="Check url (without /opt/api); the service exists in BMC Helix Continuous Optimization 22.4"
-                " and newer, not in TrueSight Capacity Optimization.",
+                remedy="Check url. The service requires BMC Helix Continuous Optimization 22.4 or later; TrueSight"
+                " Capacity Optimization does not provide it.",
                 **facts,
             )
         if 300 <= status < 400:
             raise AnswerError(
-                f"{what} was redirected (HTTP {status}); redirects are not followed, so that no token goes astray.",
+                f"{what} was redirected (HTTP {status}); redirects are not followed to avoid sending the token to"
+                " another host.",
                 kind="redirected",
-                remedy="Give url the address that answers itself (https, the right host, no extra path).",
+                remedy="Set url to the final address (HTTPS, correct host, no additional path).",
                 transient=not write,
-                # Some servers do what they were asked and then send the client to a page about it.
+                # Some servers carry out the request and then redirect the client to a page about it.
                 maybe_done=write and status in (302, 303),
                 **facts,
             )
         if status == 429:
             raise AnswerError(
-                f"{what} was put off (HTTP 429, too many requests).",
+                f"{what} was postponed (HTTP 429, too many requests).",
                 kind="rate_limited",
                 transient=True,
                 retry_after=answer.retry_after(),
@@ -257,21 +348,21 @@ class HelixApi:
                 kind="server_error",
                 transient=True,
                 retry_after=answer.retry_after(),
-                # Also 503: a gateway may say so after it had passed the request on.
+                # Also 503: a gateway may return it after it has passed the request on.
                 maybe_done=True,
-                remedy="Try again in a moment; if it stays, ask the administrator of the service.",
+                remedy="Try again later. If the error persists, contact the administrator of the service.",
                 **facts,
             )
         raise AnswerError(
-            f"{what} was answered with HTTP {status}.{quoted or ' The answer was empty.'}",
-            # A success that is not the documented one, or a status from nowhere, proves nothing.
+            f"{what} returned HTTP {status}.{quoted or ' The response was empty.'}",
+            # Another success than the documented one proves nothing.
             maybe_done=status < 400,
             remedy="Check url and the options of the task.",
             **facts,
         )
 
     def _is_missing(self, etl_id: int, answer: Answer) -> bool:
-        """Whether a 400 (or 404) really means "ETL not found": the body says so, or the list does not have it."""
+        """Whether a 400 or 404 means "ETL not found": the body contains these words, or the list confirms it."""
         words = answer.text().lower()
         if "not found" in words and "etl" in words and answer.body.lstrip()[:1] != b"<":
             return True

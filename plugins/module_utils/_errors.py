@@ -16,7 +16,7 @@ class HelixError(Exception):
     """The root of everything that this library raises on purpose.
 
     :param message: one readable sentence or two: what happened, and to which ETL.
-    :param remedy: what to do next, in words for a tired reader.
+    :param remedy: what the user should do next.
     :param maybe_done: whether the server may have acted on the request all the same. True makes a run or schedule
         request I(ambiguous): it is reconciled by reading the state, never repeated blindly.
     :param transient: whether trying a I(read) again later may help.
@@ -71,6 +71,14 @@ class OptionError(HelixError):
     """Bad input, found before any request was sent."""
 
     kind = "invalid_option"
+    #: Whether a required option is not set.
+    missing = False
+
+
+class MissingOptionError(OptionError):
+    """A required option is not set anywhere."""
+
+    missing = True
 
 
 class MissingLibraryError(HelixError):
@@ -89,6 +97,8 @@ class AnswerError(HelixError):
     """An HTTP answer that is not what was asked for."""
 
     kind = "unexpected_answer"
+    #: The word of the server about a run, schedule, stop, or kill request, if it is not OK.
+    request_status: str | None = None
 
 
 class AuthenticationError(AnswerError):
@@ -104,7 +114,13 @@ class EtlNotFoundError(AnswerError):
 
 
 class RequestRefusedError(AnswerError):
-    """HTTP 200, and a C(request_status) other than OK in it."""
+    """HTTP 200 with C(request_status) ERROR."""
 
     kind = "request_refused"
     request_status = "ERROR"
+
+
+class DeadlineError(HelixError):
+    """The deadline passed before a request was sent; the request was not sent."""
+
+    kind = "timed_out"

@@ -17,14 +17,14 @@ from typing import Any, Callable
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan as planning
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import rfc3339
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError, RequestRefusedError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._observer import SETTLING, Observer, Task
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Decision, Verdict
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Record, Request
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Note
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, EtlStatus
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import backoff
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import backoff
 
 #: A stop or kill whose response was lost is repeated after this time if the ETL still executes.
 REPEAT_AFTER = 5.0
@@ -482,4 +482,4 @@ class Execution:
         if isinstance(error, RequestRefusedError):
             r.request = Request(self._policy.action, self._clock.now(), request_status=error.request_status)
             self._watch.is_at_rest_now()
-        self._fail("failed", report.refused, error)
+        self._fail("timed_out" if error.kind == "timed_out" else "failed", report.refused, error)

@@ -1,26 +1,27 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one table of connection options, and how an address is read.
+"""The one table of connection options, and the checks of values. Private to this collection.
 
-Private to this collection. From the table come the argument specification of the modules and the checks that hold the
-documentation fragments, the lookup and the README to it.
+The argument specification of the modules is made from the table; tests compare the documentation, the lookup, and the
+README with it.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+import re
+from typing import Any, Callable, NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 from ansible.module_utils.common.parameters import env_fallback
 from ansible.module_utils.errors import AnsibleFallbackNotFound
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import OptionError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import MissingOptionError, OptionError
 
 
 class Option(NamedTuple):
-    """One connection option. C(secret) ones are hidden wherever Ansible would show them."""
+    """One connection option. Ansible masks the value of C(secret) ones."""
 
     type: str
     env: str
@@ -40,15 +41,40 @@ CONNECTION: dict[str, Option] = {
     "ca_path": Option("path", "HELIX_CA_PATH"),
     "client_cert": Option("path", "HELIX_CLIENT_CERT"),
     "client_key": Option("path", "HELIX_CLIENT_KEY"),
-    # May hold a password.
+    # Can contain a password.
     "proxy": Option("str", "HELIX_PROXY", secret=True),
     "request_timeout": Option("float", "HELIX_REQUEST_TIMEOUT", 30.0),
     "retries": Option("int", "HELIX_RETRIES", 3),
 }
+#: Ansible masks a secret wherever it occurs in a result. A shorter or more common value would garble the results.
+SHORTEST_SECRET = 6
+SHORTEST_SECRET_NUMBER = 8
+SHORTEST_KEY = 4
+#: Words of results and the names of their fields.
+VOCABULARY = (
+    *("RUNNING", "WAITING", "ENDED", "ABORTED", "SERVICE_ON", "SERVICE_OFF", "OK", "WARNING", "ERROR", "FAILED"),
+    *("run", "schedule", "stop", "kill", "wait", "finished", "executing", "idle", "batch", "service", "unknown"),
+    *("succeeded", "scheduled", "stopped", "nothing_to_do", "fresh", "accepted", "not_started", "timed_out"),
+    *("unconfirmed", "would_run", "would_schedule", "would_stop", "would_kill", "finished", "cancelled", "canceled"),
+    *("timestamp_changed", "seen_running", "state_reached", "adopted", "attached", "requested", "localhost"),
+    *("changed", "outcome", "evidence", "etl_id", "etl_name", "run_configurations", "run_configuration_id"),
+    *("task_execution_request_id", "request_status", "exit_code", "last_exec_ts", "timeline", "started_at"),
+    *("elapsed_seconds", "token_renewals", "server_message", "http_status", "remedy", "before", "action", "warnings"),
+)
+#: The addresses of the two services; the base address ends before them.
+_API_PATH = re.compile(r"/(?:opt/api|ims)(?:/.*)?$")
+_EXAMPLE = "https://acme-itom.onbmc.com"
+
+
+def ways(option: str) -> str:
+    """How to set a connection option, for messages."""
+    return f"the option {option}, the variable helix_{option} (lookup only), or the environment variable " + (
+        CONNECTION[option].env
+    )
 
 
 def nonempty_env(*names: str) -> str:
-    """As core's env_fallback, but an empty variable counts as unset: AWX sets empty ones."""
+    """As core's env_fallback, but an empty variable counts as unset, because AWX sets empty ones."""
     for name in names:
         if os.environ.get(name, "").strip():
             value: str = env_fallback(name)
@@ -57,7 +83,7 @@ def nonempty_env(*names: str) -> str:
 
 
 def connection_argument_spec() -> dict[str, dict[str, Any]]:
-    """The connection options as C(AnsibleModule) wants them."""
+    """The connection options as C(AnsibleModule) expects them."""
     spec: dict[str, dict[str, Any]] = {}
     for name, option in CONNECTION.items():
         spec[name] = {"type": option.type, "no_log": option.secret, "fallback": (nonempty_env, [option.env])}
@@ -67,81 +93,147 @@ def connection_argument_spec() -> dict[str, dict[str, Any]]:
 
 
 def base_url(text: str | None, option: str, allow_http: bool) -> str:
-    """A base address in its one form: C(https://host[:port][/prefix]), without a slash at its end.
+    """A base address as C(https://host[:port][/prefix]), without the path of an API and without a slash at the end.
 
-    :raises OptionError: nothing, not an address, or one that must not be used.
+    :raises OptionError: the address is missing, cannot be parsed, or must not be used.
     """
     text = (text or "").strip()
-    env = CONNECTION[option].env
     if not text:
-        raise OptionError(
+        raise MissingOptionError(
             f"The option {option} is missing.",
-            remedy=f"Set it, or the environment variable {env}, to the address of your Helix tenant, for example"
-            " https://acme-itom.onbmc.com.",
+            remedy=f"Set {ways(option)} to the address of your Helix tenant, for example, {_EXAMPLE}.",
         )
     if "://" not in text:
         text = f"https://{text}"
-    remedy = "It should look like https://acme-itom.onbmc.com."
+    parts = _split(text, option)
+    problem, remedy = _unusable(parts, allow_http)
+    if problem:
+        raise OptionError(f"The option {option} {problem}.", remedy=remedy)
+    return f"{parts.scheme}://{parts.netloc}{_API_PATH.sub('', parts.path.rstrip('/')).rstrip('/')}"
+
+
+def _split(text: str, option: str) -> SplitResult:
+    wrong = OptionError(
+        f"The option {option} is not a valid address.", remedy=f"Set it to an address such as {_EXAMPLE}."
+    )
+    if any(character.isspace() or ord(character) < 32 for character in text):
+        raise wrong
     try:
         parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
+        place = parts.netloc.rpartition("@")[2]
+        if place.count(":") > 1 and "[" not in place:
+            raise OptionError(
+                f"The option {option} contains an IPv6 address without brackets.",
+                remedy="Write it in brackets, for example, https://[2001:db8::1]:8443.",
+            )
+        usable = parts.hostname and parts.port != 0
     except ValueError:
-        raise OptionError(f"The option {option} is not a usable address.", remedy=remedy) from None
-    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        raise OptionError(
-            f"The option {option} must not hold a user name or password.",
-            remedy="Remove everything up to the @, and give access_key and access_secret_key.",
+        raise wrong from None
+    # Such an address is refused for a better reason.
+    if not usable and "@" not in parts.netloc:
+        raise wrong
+    return parts
+
+
+def _unusable(parts: SplitResult, allow_http: bool) -> tuple[str, str]:
+    """What is wrong with an address, and the remedy."""
+    if "@" in parts.netloc:
+        return (
+            "must not contain a user name or password",
+            "Remove everything up to the @, and set access_key and access_secret_key.",
         )
-    if not host or any(character.isspace() or ord(character) < 32 for character in text) or port == 0:
-        raise OptionError(f"The option {option} is not a usable address.", remedy=remedy)
-    scheme = parts.scheme.lower()
-    if scheme == "http" and not allow_http:
-        raise OptionError(
-            f"The option {option} begins with http://, which would send keys and tokens in the clear.",
-            remedy="Use https://, or say allow_http: true for a test server.",
+    if parts.scheme == "http" and not allow_http:
+        return (
+            "starts with http://, which would send keys and tokens unencrypted",
+            "Use https://. For a test server, set allow_http: true.",
         )
-    if scheme not in ("http", "https"):
-        raise OptionError(f"The option {option} begins with {scheme}://; only https:// is spoken.", remedy=remedy)
+    if parts.scheme not in ("http", "https"):
+        return f"must start with https:// (got {parts.scheme}://)", f"Set it to an address such as {_EXAMPLE}."
     if parts.query or parts.fragment:
-        raise OptionError(f"The option {option} holds a ? or a #; it is a base address only.", remedy=remedy)
-    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        return "contains a ? or a #", f"Set it to the base address only, for example, {_EXAMPLE}."
+    return "", ""
 
 
 def check_number(name: str, value: float | None, lowest: float, *, above: bool = False, highest: float = 1e9) -> None:
-    """Refuse a number outside its range; None (not given) is fine.
+    """Refuse a number outside its range; None (not set) is accepted.
 
-    :raises OptionError: with the range.
+    :raises OptionError: the message names both bounds.
     """
     if value is None:
         return
     too_low = value <= lowest if above else value < lowest
     if not math.isfinite(value) or too_low or value > highest:
-        wanted = f"above {lowest:g}" if above else f"at least {lowest:g}"
+        bounds = f"{'above' if above else 'at least'} {_shown(lowest)} and at most {_shown(highest)}"
         raise OptionError(
-            f"The option {name} is {value:g}, but must be {wanted}"
-            + (f" and at most {highest:g}." if highest < 1e9 else "."),
+            f"The option {name} is {_shown(value)}, but must be {bounds}.",
             remedy="Times are in seconds." if name not in ("retries", "max_parallel", "etl_id") else "",
         )
 
 
-def plain_properties(properties: dict[Any, Any] | None, option: str) -> dict[str, str]:
-    """C(run_execution_properties) as the server wants them: a flat map of strings.
+def _shown(value: float) -> str:
+    """All digits of whole numbers: an id of ten digits must not be rounded."""
+    return str(int(value)) if math.isfinite(value) and value == int(value) else f"{value:g}"
 
-    :raises OptionError: a value is nested or empty (null), or a name is empty. Values are never quoted.
+
+def check_key(option: str, value: str) -> None:
+    """Refuse a key or token that cannot be one.
+
+    :raises OptionError: it is so short that masking it would garble the results.
+    """
+    if 0 < len(value) < SHORTEST_KEY:
+        raise OptionError(
+            f"The option {option} has fewer than {SHORTEST_KEY} characters, which is too short for a key or token.",
+            remedy=f"Set the complete value in {ways(option)}.",
+        )
+
+
+def plain_properties(
+    properties: dict[Any, Any] | None, option: str, secret: bool = False, warn: Callable[[str], None] | None = None
+) -> dict[str, str]:
+    """C(run_execution_properties) as the server expects them: a flat map of strings.
+
+    :param secret: the values are masked in everything that Ansible shows.
+    :param warn: is called for each boolean, since YAML turns an unquoted C(Yes) into one.
+    :raises OptionError: a value is nested or null, a name is empty, or a secret value cannot be masked. Never quotes
+        a value.
     """
     plain: dict[str, str] = {}
     for key, value in (properties or {}).items():
         name = str(key)
         if not name.strip():
-            raise OptionError(f"{option} has a property without a name.")
+            raise OptionError(f"The option {option} contains a property without a name.", remedy="Add its name.")
         if isinstance(value, bool):
             plain[name] = "true" if value else "false"
+            if warn and not secret:
+                word = "Yes" if value else "No"
+                warn(
+                    f'The property {name} in {option} is a boolean and is sent as "{plain[name]}". YAML also reads an'
+                    f" unquoted {word} as a boolean. If the ETL expects the word {word}, use quotation marks:"
+                    f' {name}: "{word}".'
+                )
         elif isinstance(value, (str, int, float)):
             plain[name] = str(value)
         else:
             kind = "null" if value is None else "a list" if isinstance(value, (list, tuple)) else "nested"
             raise OptionError(
-                f"The property {name} in {option} is {kind}; the service takes texts, numbers and booleans only.",
-                remedy="Give a scalar value, or remove the property.",
+                f"The property {name} in {option} is {kind}, but the service accepts only strings, numbers, and"
+                " booleans.",
+                remedy="Set a scalar value, or remove the property.",
+            )
+        if secret and _unmaskable(plain[name]):
+            raise OptionError(
+                f"The property {name} in {option} is too short or too common to be a secret, so it cannot be masked"
+                " without garbling the results.",
+                remedy="Move it to run_execution_properties.",
             )
     return plain
+
+
+def _unmaskable(text: str) -> bool:
+    """Whether results would contain this value by chance. Ansible does not mask an empty value."""
+    if not text:
+        return False
+    text = text.strip()
+    if re.fullmatch(r"[-+]?[0-9]*[.,]?[0-9]+(?:[eE][-+]?[0-9]+)?", text):
+        return sum(character.isdigit() for character in text) < SHORTEST_SECRET_NUMBER
+    return len(text) < SHORTEST_SECRET or any(text.lower() in word.lower() for word in VOCABULARY)

@@ -1,13 +1,12 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tokens: log in, refresh, and always have a valid one at hand.
+"""Tokens: log in, and always have a valid token. Private to this collection.
 
-Private to this collection. Facts of the service that this file relies on: C(POST /ims/api/v1/access_keys/login) takes
-C(access_key), C(access_secret_key) and optionally C(tenant_id), and answers C(json_web_token) and the refresh token
-C(token) (documented; field names seen in public clients). C(POST /ims/api/v1/auth/tokens) takes C(token) and answers a
-new C(json_web_token) (seen in public clients, not documented: every failure of it falls back to the keys). A JWT lives
-15 minutes, a refresh token 24 hours (documented).
+Facts about the service: C(POST /ims/api/v1/access_keys/login) takes C(access_key), C(access_secret_key), and optionally
+C(tenant_id), and returns C(json_web_token) (documented; C(tenant_id) and the field name seen in public clients). A JWT
+is valid for 15 minutes (documented). The refresh token is not used: its endpoint is not documented, and the keys are
+needed in any case when it fails.
 """
 
 from __future__ import annotations
@@ -17,31 +16,26 @@ import json
 import threading
 from typing import Any
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     AnswerError,
     AuthenticationError,
     HelixError,
+    MissingOptionError,
     OptionError,
-    TransportError,
 )
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import (
-    RETRIED,
-    Answer,
-    Transport,
-    decoded,
-)
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer, Transport, decoded
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import check_key, ways
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import rfc3339
 
 LOGIN_PATH = "/ims/api/v1/access_keys/login"
-REFRESH_PATH = "/ims/api/v1/auth/tokens"
-#: Seconds that a token without a readable expiry is used: documented life is 900, careful clients use 600.
+#: Seconds for which a token without a readable expiry is used. The documented lifetime is 900 s.
 BLIND_LIFE = 600.0
-#: A token is renewed this long before it expires, or at four fifths of a shorter life.
+#: A token is renewed this long before it expires, or at four fifths of a shorter lifetime.
 MARGIN = 60.0
 
 
 def jwt_claims(token: str) -> dict[str, Any]:
-    """The claims of a JWT, not verified (that is the server's business); empty where they cannot be read."""
+    """The claims of a JWT, not verified (that is up to the server); empty if they cannot be read."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}
@@ -53,15 +47,15 @@ def jwt_claims(token: str) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    # A claim beyond the year 5000 or below zero is no time.
+    # A claim beyond the year 5000 or below zero is not a time.
     usable = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e11
     return float(value) if usable else None
 
 
 def usable_life(token: str, server_now: float) -> float:
-    """Seconds for which a token just seen may be used before it should be renewed.
+    """Seconds for which a new token may be used before it should be renewed.
 
-    From its own C(exp) against the server's clock; a careful fixed age where there is no C(exp).
+    From its C(exp) claim and the clock of the server; without C(exp), a fixed time.
     """
     expires = _number(jwt_claims(token).get("exp"))
     if expires is None:
@@ -73,21 +67,21 @@ def usable_life(token: str, server_now: float) -> float:
 def checked_token(token: str, where: str) -> str:
     """The token without surrounding white space.
 
-    :raises OptionError: it holds characters that cannot stand in an HTTP header.
+    :raises OptionError: it contains characters that an HTTP header cannot contain.
     """
     token = token.strip()
     if not token or not all("!" <= character <= "~" for character in token):
         raise OptionError(
-            f"{where} is empty or holds blanks or characters that no token has.",
-            remedy="Give the JWT alone, without the word Bearer and without quotation marks.",
+            f"{where} is empty or contains white space or other characters that are not allowed in a token.",
+            remedy="Set the JWT only, without the word Bearer and without quotation marks.",
         )
     return token
 
 
 class Credentials:
-    """A ready token, a key pair, or both.
+    """A token, a key pair, or both. White space around the values is removed.
 
-    :raises OptionError: neither, half a key pair, or a token that no header can carry.
+    :raises OptionError: nothing is set, one key is missing, or a value cannot be a key or a token.
     """
 
     def __init__(
@@ -98,20 +92,22 @@ class Credentials:
         tenant_id: str | None = None,
     ) -> None:
         self.token = checked_token(token, "The option token") if token else None
-        self.access_key = access_key or ""
-        self.access_secret_key = access_secret_key or ""
-        self.tenant_id = tenant_id or None
+        self.access_key = (access_key or "").strip()
+        self.access_secret_key = (access_secret_key or "").strip()
+        self.tenant_id = (tenant_id or "").strip() or None
+        for option in ("token", "access_key", "access_secret_key"):
+            check_key(option, getattr(self, option) or "")
         if bool(self.access_key) != bool(self.access_secret_key):
             missing = "access_secret_key" if self.access_key else "access_key"
-            raise OptionError(
-                f"The option {missing} is missing.",
-                remedy=f"Set it, or the environment variable HELIX_{missing.upper()}; the two keys go together.",
+            raise MissingOptionError(
+                f"The option {missing} is missing; the two keys belong together.", remedy=f"Set {ways(missing)}."
             )
         if not self.token and not self.access_key:
-            raise OptionError(
-                "There is nothing to log in with.",
-                remedy="Set access_key and access_secret_key (or HELIX_ACCESS_KEY and HELIX_ACCESS_SECRET_KEY),"
-                " or token (or HELIX_TOKEN).",
+            raise MissingOptionError(
+                "No credentials were provided.",
+                remedy="Set access_key and access_secret_key, or token: as options, as the variables helix_access_key,"
+                " helix_access_secret_key, and helix_token (lookup only), or as the environment variables"
+                " HELIX_ACCESS_KEY, HELIX_ACCESS_SECRET_KEY, and HELIX_TOKEN.",
             )
 
     @property
@@ -120,189 +116,116 @@ class Credentials:
 
 
 class TokenSource:
-    """Hands out a token that is valid now; renews it before it expires, and once after a 401.
-
-    Order of renewal: refresh token, then keys. Safe for several threads: one of them renews, the others wait for it.
+    """Provides a token that is valid now: logs in before it expires, and after a 401. Safe for several threads.
 
     :param login_url: base address of the portal.
-    :param carried: what C(export()) gave in an earlier slice of the same task.
     """
 
-    def __init__(
-        self, transport: Transport, login_url: str, credentials: Credentials, carried: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, transport: Transport, login_url: str, credentials: Credentials) -> None:
         self._transport = transport
         self._login_url = login_url
         self._credentials = credentials
+        # One thread logs in, the others wait for its result.
         self._lock = threading.RLock()
-        self._token = ""
-        self._refresh_token: str | None = None
-        self._renew_at = 0.0
+        self._token = credentials.token or ""
+        self._renew_at = float("inf")
         self._refusal: AuthenticationError | None = None
-        #: Logins and refreshes after the first token.
+        #: Logins that replaced a token.
         self.renewals = 0
-        redactor = transport.redactor
-        redactor.add(credentials.access_secret_key, credentials.access_key, credentials.token)
-        if carried:
-            self._token = str(carried["token"])
-            self._refresh_token = carried.get("refresh_token")
-            self._renew_at = transport.clock.now() + float(carried["usable"])
-            self.renewals = int(carried.get("renewals", 0))
-            redactor.add(self._token, self._refresh_token)
-        elif credentials.token:
-            self._token = credentials.token
-            # Without keys only the server can say that it is over; with keys an old one is not even tried.
-            self._renew_at = transport.clock.now() + (
-                usable_life(credentials.token, transport.clock.wall()) if credentials.has_keys else float("inf")
-            )
+        transport.redactor.add(credentials.access_secret_key, credentials.access_key, credentials.token)
+        if credentials.token and credentials.has_keys:
+            # Without keys, only the server decides whether it is still valid. With keys, an old one is not even tried.
+            self._renew_at = transport.clock.now() + usable_life(credentials.token, transport.clock.wall())
 
-    def export(self) -> dict[str, Any] | None:
-        """What a later process needs to go on without a login. Secret."""
-        if not self._token:
-            return None
-        usable = min(self._renew_at - self._transport.clock.now(), 1e9)
-        return {
-            "token": self._token,
-            "refresh_token": self._refresh_token,
-            "usable": usable,
-            "renewals": self.renewals,
-        }
+    @property
+    def usable_seconds(self) -> float:
+        """How long C(current()) returns the same token from now on."""
+        return max(0.0, self._renew_at - self._transport.clock.now()) if self._token else 0.0
 
-    def current(self, retries: int | None = None) -> str:
-        """A token to send now.
+    def current(self, retries: int | None = None, deadline: float | None = None) -> str:
+        """A valid token.
 
-        :param retries: how often a login is tried again; None: as often as any read.
-        :raises AuthenticationError: no credential is accepted any more.
+        :param retries: how often a login is retried; None: as often as any read.
+        :param deadline: a moment on C(clock.now()); no retry waits longer.
+        :raises AuthenticationError: the credentials are rejected.
         :raises TransportError: the portal cannot be reached.
         """
         with self._lock:
             if not self._token:
-                self._log_in(retries)
+                self._log_in(retries, deadline)
             elif self._transport.clock.now() >= self._renew_at:
-                self._renew_early(retries)
+                try:
+                    self._renew(retries, deadline)
+                except AuthenticationError:
+                    raise
+                except HelixError:
+                    # The old token may be valid for the rest of its margin. If it is not, the 401 leads to replace().
+                    self._renew_at = self._transport.clock.now() + 5.0
             return self._token
 
-    def replace(self, rejected: str, retries: int | None = None) -> str:
-        """Another token than the one that the server answered with 401.
+    def replace(self, rejected: str, retries: int | None = None, deadline: float | None = None) -> str:
+        """Another token than the one that the server rejected with 401.
 
-        :raises AuthenticationError: there is no other.
+        :raises AuthenticationError: there are no keys, or they are rejected.
         """
         with self._lock:
             if not self._token or self._token == rejected:
-                self._renew(retries)
+                self._renew(retries, deadline)
             return self._token
 
-    def _renew_early(self, retries: int | None) -> None:
-        try:
-            if self._refresh():
-                self.renewals += 1
-            else:
-                self._renew_by_keys(retries)
-        except AuthenticationError:
-            raise
-        except HelixError:
-            # The old token may still be good for the margin; if it is not, its 401 leads to replace().
-            self._renew_at = self._transport.clock.now() + 5.0
-
-    def _renew(self, retries: int | None) -> None:
-        try:
-            refreshed = self._refresh()
-        except TransportError:
-            refreshed = False
-        if refreshed:
-            self.renewals += 1
-        else:
-            self._renew_by_keys(retries)
-
-    def _renew_by_keys(self, retries: int | None) -> None:
+    def _renew(self, retries: int | None, deadline: float | None) -> None:
         if not self._credentials.has_keys:
-            raise self._token_over()
-        self._log_in(retries)
+            expires = _number(jwt_claims(self._token).get("exp"))
+            when = f" It expired at {rfc3339(expires)}." if expires and expires <= self._now() else ""
+            raise AuthenticationError(
+                f"The token in the option token has expired or is no longer accepted (HTTP 401).{when}",
+                http_status=401,
+                remedy="Get a new token, or also set access_key and access_secret_key, so that it can be renewed (a"
+                " token is valid for about 15 minutes).",
+            )
+        self._log_in(retries, deadline)
         self.renewals += 1
-
-    def _token_over(self) -> AuthenticationError:
-        expires = _number(jwt_claims(self._token).get("exp"))
-        when = f" It expired at {rfc3339(expires)}." if expires and expires <= self._now() else ""
-        return AuthenticationError(
-            f"The token given in option token has expired or is not accepted any more (HTTP 401).{when}",
-            http_status=401,
-            remedy="Get a new one, or give access_key and access_secret_key as well, so that it can be renewed"
-            " (a token lives about 15 minutes).",
-        )
 
     def _now(self) -> float:
         server = self._transport.server_time()
         return self._transport.clock.wall() if server is None else server
 
-    def _take(self, answer: Answer, path: str) -> None:
-        data = decoded(answer, "POST", self._login_url + path, self._transport.redactor)
-        token = data.get("json_web_token") if isinstance(data, dict) else None
-        if not isinstance(token, str) or not token:
-            raise AnswerError(
-                f"The login at {self._login_url} answered HTTP {answer.status} without a json_web_token.",
-                http_status=answer.status,
-                method="POST",
-                path=path,
-                remedy="Check that login_url (or url) is the BMC Helix Portal of your tenant.",
-            )
-        refresh_token = data.get("token")
-        principal = data.get("principal_id")
-        self._transport.redactor.add(token, *(v for v in (refresh_token, principal) if isinstance(v, str)))
-        self._token = checked_token(token, "The json_web_token that the server sent")
-        if isinstance(refresh_token, str) and refresh_token:
-            self._refresh_token = refresh_token
-        life = usable_life(self._token, self._now())
-        if life <= 0:
-            # A token that was just handed out is not over: the server told no time, and our clock is wrong.
-            life = BLIND_LIFE
-        self._renew_at = self._transport.clock.now() + max(life, 1.0)
-
-    def _refresh(self) -> bool:
-        """One try with the refresh token. It is not documented, so no failure of it is final.
-
-        :raises TransportError: nobody answered, so nothing is known about the refresh token: it is kept.
-        """
-        if not self._refresh_token:
-            return False
-        refresh_token, self._refresh_token = self._refresh_token, None
-        try:
-            answer = self._transport.once(
-                "POST",
-                self._login_url + REFRESH_PATH,
-                {"Authorization": f"Bearer {checked_token(refresh_token, 'The refresh token')}"},
-                {"token": refresh_token},
-            )
-            if answer.status not in (200, 201):
-                if answer.status in RETRIED:
-                    self._refresh_token = refresh_token
-                return False
-            self._take(answer, REFRESH_PATH)
-        except TransportError:
-            self._refresh_token = refresh_token
-            raise
-        except HelixError:
-            return False
-        # A server that rotates refresh tokens sent a new one; one that does not goes on with the old one.
-        self._refresh_token = self._refresh_token or refresh_token
-        return True
-
-    def _log_in(self, retries: int | None) -> None:
+    def _log_in(self, retries: int | None, deadline: float | None) -> None:
         if self._refusal:
-            # Keys that were refused once are not tried for every ETL of a list: portals lock them.
+            # Rejected keys are not tried again for each ETL of a list: portals lock them.
             raise self._refusal
         keys = self._credentials
         payload = {"access_key": keys.access_key, "access_secret_key": keys.access_secret_key}
         if keys.tenant_id:
             payload["tenant_id"] = keys.tenant_id
         # A login changes nothing on the server, so it may be repeated like a read.
-        answer = self._transport.read("POST", self._login_url + LOGIN_PATH, {}, payload, retries)
-        if answer.status in (200, 201):
-            self._take(answer, LOGIN_PATH)
-            return
-        raise self._login_failed(answer)
+        answer = self._transport.read("POST", self._login_url + LOGIN_PATH, {}, payload, retries, deadline)
+        if answer.status not in (200, 201):
+            raise self._login_failed(answer)
+        self._take(answer)
+
+    def _take(self, answer: Answer) -> None:
+        data = decoded(answer, "POST", self._login_url + LOGIN_PATH, self._transport.redactor)
+        fields = data if isinstance(data, dict) else {}
+        secrets = [fields.get(name) for name in ("json_web_token", "token", "principal_id")]
+        self._transport.redactor.add(*(secret for secret in secrets if isinstance(secret, str)))
+        token = secrets[0]
+        if not isinstance(token, str) or not token:
+            raise AnswerError(
+                f"The login at {self._login_url} returned HTTP {answer.status} without a json_web_token.",
+                http_status=answer.status,
+                method="POST",
+                path=LOGIN_PATH,
+                remedy="Check that login_url (or url) is the BMC Helix Portal of your tenant.",
+            )
+        self._token = checked_token(token, "The json_web_token of the login response")
+        life = usable_life(self._token, self._now())
+        # A new token has not expired: the server sent no time, and the clock of this machine is wrong.
+        self._renew_at = self._transport.clock.now() + max(life if life > 0 else BLIND_LIFE, 1.0)
 
     def _login_failed(self, answer: Answer) -> AnswerError:
         status = answer.status
+        login = f"The login at {self._login_url}"
         facts: dict[str, Any] = {
             "http_status": status,
             "method": "POST",
@@ -311,15 +234,15 @@ class TokenSource:
         }
         if status == 401:
             self._refusal = AuthenticationError(
-                f"The login at {self._login_url} was refused (HTTP 401).",
-                remedy="Check access_key and access_secret_key: mistyped, expired, deactivated or rotated, or a key of"
-                " another tenant; it must be of type 'Access key'.",
+                f"{login} was refused (HTTP 401).",
+                remedy="Check access_key and access_secret_key. The key may be mistyped, expired, deactivated, rotated,"
+                " or of another tenant. Its type must be 'Access key'.",
                 **facts,
             )
             return self._refusal
         if status == 403:
             return AnswerError(
-                f"The login at {self._login_url} was forbidden (HTTP 403).",
+                f"{login} was forbidden (HTTP 403).",
                 kind="authentication",
                 remedy="Ask the administrator of the portal whether this key may log in, and from this address.",
                 **facts,
@@ -327,23 +250,24 @@ class TokenSource:
         if status == 404:
             what = f"tenant_id {self._credentials.tenant_id!r}" if self._credentials.tenant_id else "the address"
             return AnswerError(
-                f"The login at {self._login_url} answered 404: {what} is not known there.",
+                f"{login} returned HTTP 404: {what} is unknown.",
                 kind="authentication",
                 remedy="Check tenant_id, and that login_url (or url) is the BMC Helix Portal of your tenant.",
                 **facts,
             )
         if 300 <= status < 400:
             return AnswerError(
-                f"The login at {self._login_url} was redirected (HTTP {status}); redirects are not followed with keys.",
+                f"{login} was redirected (HTTP {status}); redirects are not followed to avoid sending the keys to"
+                " another host.",
                 kind="redirected",
-                remedy="Give login_url (or url) the address that answers itself.",
+                remedy="Set login_url (or url) to the final address (HTTPS, correct host, no additional path).",
                 **facts,
             )
         return AnswerError(
-            f"The login at {self._login_url} failed with HTTP {status}.",
+            f"{login} failed with HTTP {status}.",
             kind="server_error" if status >= 500 else "unexpected_answer",
             transient=status >= 500 or status == 429,
             retry_after=answer.retry_after(),
-            remedy="Try again in a moment; if it stays, ask the administrator of the portal.",
+            remedy="Try again later. If the error persists, contact the administrator of the portal.",
             **facts,
         )

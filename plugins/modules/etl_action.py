@@ -349,7 +349,7 @@ error:
       sample: Check the id in the console.
 """
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import act
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec

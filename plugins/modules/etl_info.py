@@ -137,7 +137,7 @@ error:
   sample: {"kind": "etl_not_found", "remedy": "Check the ids in the console, and the task groups of the key."}
 """
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import inform
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec

@@ -116,7 +116,7 @@ error:
   sample: {"kind": "timed_out", "remedy": "Run the task again to go on waiting, or raise wait_timeout."}
 """
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import wait_for
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec

@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from ansible.module_utils import basic
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.modules import etl_action, etl_info, etl_wait
 
 from tests.functional.support import base_environment, without_internals

@@ -30,7 +30,7 @@ from typing import Any, Optional
 from unittest import mock
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import Transport
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Transport
 
 from tests.functional.inprocess import Done, InProcess
 from tests.functional.support import ROOT, assert_no_secret

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _operations
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
     CONNECTION,
     plain_properties,

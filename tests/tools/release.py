@@ -72,9 +72,9 @@ def _fragments() -> list[str]:
 
 
 def _check_version(version: str) -> None:
-    source = (ROOT / "plugins" / "module_utils" / "_transport.py").read_text(encoding="utf-8")
+    source = (ROOT / "plugins" / "module_utils" / "_http.py").read_text(encoding="utf-8")
     if f'\nVERSION = "{version}"\n' not in source:
-        raise ToolError(f"VERSION in plugins/module_utils/_transport.py is not {version}, which galaxy.yml says.")
+        raise ToolError(f"VERSION in plugins/module_utils/_http.py is not {version}, which galaxy.yml says.")
 
 
 def _check_changelog(version: str) -> None:

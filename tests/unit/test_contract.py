@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import VERSION
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import ACTIONS, IF_RUNNING, ON_TIMEOUT, UNTIL
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import VERSION
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import Behaviour, Model
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import ACT, WAIT, FakeClock, Task
 
@@ -278,32 +278,28 @@ def test_every_file_names_its_licence(path: Path) -> None:
 #: Which file of the library may know which others. Arrows go one way, from the last line up to the first.
 LAYERS: dict[str, set[str]] = {
     "_errors": set(),
-    "_clock": set(),
+    "_timefmt": set(),
     "_redaction": set(),
-    "_wire": set(),
+    "_private_files": set(),
     "_options": {"_errors"},
-    "_tls": {"_errors"},
-    "_failures": {"_errors", "_tls", "_wire"},
-    "_transport": {"_clock", "_errors", "_failures", "_redaction", "_tls", "_wire"},
-    "_token": {"_clock", "_errors", "_transport"},
-    "_status": {"_clock"},
-    "_plan": {"_clock", "_errors", "_status"},
+    "_http": {"_errors", "_options", "_redaction", "_timefmt"},
+    "_token": {"_errors", "_http", "_options", "_timefmt"},
+    "_status": {"_timefmt"},
+    "_plan": {"_errors", "_status", "_timefmt"},
     "_progress": {"_status"},
     "_report": {"_errors", "_plan", "_progress"},
-    "_slices": {"_clock", "_errors", "_progress"},
-    "_api": {"_errors", "_status", "_token", "_transport"},
-    "_watching": {"_api", "_clock", "_errors", "_plan", "_progress", "_status", "_transport"},
-    "_sending": {"_api", "_clock", "_errors", "_plan", "_progress", "_status", "_transport", "_watching"},
+    "_slices": {"_errors", "_http", "_progress"},
+    "_api": {"_errors", "_http", "_options", "_redaction", "_status", "_token"},
+    "_watching": {"_api", "_errors", "_http", "_plan", "_progress", "_status", "_timefmt"},
+    "_sending": {"_api", "_errors", "_http", "_plan", "_progress", "_status", "_timefmt", "_watching"},
     "_execution": {"_api", "_errors", "_plan", "_progress", "_report", "_sending", "_status", "_watching"},
-    "_batch": {"_api", "_clock", "_errors", "_execution", "_plan", "_progress"},
+    "_batch": {"_api", "_errors", "_execution", "_http", "_plan", "_progress"},
     "_select": {"_api", "_errors", "_options"},
-    "_client": {"_api", "_clock", "_errors", "_options", "_redaction", "_token", "_transport"},
     "_operations": {
         "_api",
         "_batch",
-        "_client",
-        "_clock",
         "_errors",
+        "_http",
         "_options",
         "_plan",
         "_progress",
@@ -312,11 +308,12 @@ LAYERS: dict[str, set[str]] = {
         "_select",
         "_slices",
         "_status",
+        "_timefmt",
     },
     "_module": {"_errors", "_redaction", "_slices"},
 }
 #: Decisions and words: nothing here may read, write, wait or draw lots.
-PURE = ("_errors", "_plan", "_progress", "_report", "_select", "_status")
+PURE = ("_errors", "_timefmt", "_plan", "_progress", "_report", "_select", "_status")
 IMPURE = {
     "os",
     "io",
@@ -333,8 +330,7 @@ IMPURE = {
 }
 #: Only these may know the libraries outside of Python.
 OUTSIDE = {
-    "_wire": {"requests", "urllib3"},
-    "_tls": {"certifi"},
+    "_http": {"requests", "urllib3"},
     "_options": {"ansible"},
     "_module": {"ansible"},
 }
@@ -384,7 +380,7 @@ def test_the_library_never_exits_prints_or_sleeps(name: str) -> None:
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called not in ("print", "exit", "quit", "sys.exit", "os._exit", "input")
-            assert called != "time.sleep" or name == "_clock"
+            assert called != "time.sleep" or name == "_http"
             if name != "_module":
                 assert not called.endswith((".fail_json", ".exit_json"))
 
@@ -397,7 +393,7 @@ def test_only_one_file_meets_ansible() -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_are_wiring(name: str) -> None:
     parsed = tree("modules", name)
-    assert library(imports(parsed)) <= {"_clock", "_module", "_operations", "_options", "_slices"}
+    assert library(imports(parsed)) <= {"_http", "_module", "_operations", "_options", "_slices"}
     assert [node.name for node in parsed.body if isinstance(node, ast.FunctionDef)] == ["main"]
 
 

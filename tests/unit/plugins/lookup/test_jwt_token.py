@@ -21,10 +21,11 @@ from ansible.plugins.loader import lookup_loader
 from ansible.template import Templar
 from ansible_collections.capacityops.bmc_helix.plugins.doc_fragments._connection import ModuleDocFragment
 from ansible_collections.capacityops.bmc_helix.plugins.lookup import jwt_token
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _client
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _api
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     AuthenticationError,
     MissingLibraryError,
+    MissingOptionError,
     OptionError,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
@@ -66,7 +67,7 @@ class Portal:
         self.options = []
         self.errors = []
 
-    def connect(self, options, redactor, clock, connections=1, carried=None):
+    def connect(self, options, redactor, clock, connections=1):
         self.options.append(dict(options))
         self.tokens = self
         return self
@@ -74,16 +75,15 @@ class Portal:
     def current(self):
         if self.errors:
             raise self.errors[0]
-        return self.export()["token"]
+        return f"token-{len(self.options)}"
 
-    def export(self):
-        return {"token": f"token-{len(self.options)}", "refresh_token": "refresh", "usable": 840.0, "renewals": 0}
+    usable_seconds = 840.0
 
 
 @pytest.fixture
 def portal(monkeypatch):
     portal = Portal()
-    monkeypatch.setattr(_client, "connect", portal.connect)
+    monkeypatch.setattr(_api, "connect", portal.connect)
     return portal
 
 
@@ -218,6 +218,19 @@ def test_empty_means_not_set(options_seen, monkeypatch, name, empty):
     assert os.environ[CONNECTION[name].env] == empty, "the environment of others is as it was"
 
 
+@pytest.mark.parametrize("where", ["variable", "direct"])
+@pytest.mark.parametrize("name", ["tenant_id", "ca_path", "validate_certs", "retries"])
+def test_default_omit_means_not_set(options_seen, name, where):
+    """Before ansible-core 2.19, the variable omit of the task holds a placeholder."""
+    placeholder = "__omit_place_holder__0123456789abcdef"
+    variables = {"omit": placeholder}
+    if where == "direct":
+        seen = options_seen(variables, **with_keys(name, placeholder))
+    else:
+        seen = options_seen({**variables, f"helix_{name}": placeholder}, **with_keys(name, None))
+    assert seen[name] == DEFAULTS[name]
+
+
 def _partner(name):
     # Without a key there must be no other key either.
     return {"access_key": None, "access_secret_key": None} if name.startswith("access") else {}
@@ -321,8 +334,8 @@ def test_a_given_token_that_cannot_be_read_is_returned_too(lookup):
 def test_a_given_token_that_is_over(lookup):
     with pytest.raises(AnsibleLookupError) as caught:
         lookup(token=jwt(1700000000))
-    assert "has expired at 2023-11-14T22:13:20Z, by the clock of the control node" in str(caught.value)
-    assert "give access_key and access_secret_key as well" in str(caught.value)
+    assert "expired at 2023-11-14T22:13:20Z by the clock of the control node" in str(caught.value)
+    assert "also set access_key and access_secret_key" in str(caught.value)
 
 
 def test_a_given_token_with_the_word_bearer(lookup):
@@ -366,7 +379,7 @@ def test_errors_say_what_to_do_and_hide_their_cause(lookup, portal):
 
 def test_errors_of_options(lookup, portal):
     portal.errors = [OptionError("The option url is missing.", remedy="Set it.")]
-    with pytest.raises(AnsibleOptionsError, match=r"^jwt_token: The option url is missing. Set it.$") as caught:
+    with pytest.raises(AnsibleOptionsError, match=r"^jwt_token: The option url is missing. Set it.") as caught:
         lookup(**KEYS)
     assert caught.value.__suppress_context__
 
@@ -384,7 +397,7 @@ def test_nothing_to_log_in_with(lookup, monkeypatch):
     for name in list(os.environ):
         if name.startswith("HELIX_"):
             monkeypatch.delenv(name)
-    with pytest.raises(AnsibleOptionsError, match="There is nothing to log in with"):
+    with pytest.raises(AnsibleOptionsError, match="No credentials were provided"):
         lookup(url="https://a.test", cache=False)
 
 
@@ -405,7 +418,7 @@ def test_core_learns_the_secrets_where_it_masks(lookup, monkeypatch):
     told = []
     monkeypatch.setattr(jwt_token, "register_secret", told.append)
     lookup(**KEYS, proxy="http://user:proxy-password@proxy.test:3128")
-    expected = {KEYS["access_key"], SECRET, "token-1", "refresh", "proxy-password"}
+    expected = {KEYS["access_key"], SECRET, "token-1", "proxy-password"}
     assert expected <= set(told)
     told.clear()
     lookup(**KEYS, proxy="http://user:proxy-password@proxy.test:3128")
@@ -432,6 +445,15 @@ def test_the_fragment_names_every_source_of_every_option():
             "ini": [{"section": "bmc_helix", "key": name}],
             "vars": [{"name": f"helix_{name}"}],
         }
+
+
+def test_a_missing_option_names_all_sources(lookup, portal):
+    portal.errors = [MissingOptionError("The option url is missing.", remedy="Set it.")]
+    with pytest.raises(AnsibleOptionsError) as caught:
+        lookup(**KEYS)
+    for source in ("options", "variables helix_*", "HELIX_* environment variables of the control node", "ansible.cfg"):
+        assert source in str(caught.value)
+    assert "environment of a play or task does not apply" in str(caught.value)
 
 
 def test_an_undefined_variable_is_named(lookup):

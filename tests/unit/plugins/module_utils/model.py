@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any, Callable, Optional, Union
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import TransportError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import Answer
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import rfc3339
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import (
     KEY,
     SECRET,

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _actions, _run_files
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock, parse_http_date
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer, Clock, Transport
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import parse_http_date
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import Credentials, TokenSource
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import Answer, Transport
 
 URL = "https://helix.test"
 KEY, SECRET = "the-access-key-0123", "the-secret-key-that-nobody-may-see-0123456789"
@@ -195,10 +195,8 @@ def jwt(number: int = 1, **claims: Any) -> str:
     return f"{part({'alg': 'none'})}.{part({'n': number, **claims})}.c2lnbmF0dXJl"
 
 
-def login_answer(number: int = 1, refresh: Optional[str] = None, date: str = "", **claims: Any) -> Answer:
+def login_answer(number: int = 1, date: str = "", **claims: Any) -> Answer:
     data = {"json_web_token": jwt(number, **claims)}
-    if refresh:
-        data["token"] = refresh
     return answer(200, data, **({"Date": date} if date else {}))
 
 

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     AnswerError,
     AuthenticationError,
+    DeadlineError,
     EtlNotFoundError,
     HelixError,
     RequestRefusedError,
@@ -18,6 +19,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import LOGIN_PATH
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import (
+    SECRET,
     FakeTransport,
     Script,
     answer,
@@ -139,6 +141,7 @@ def test_shapes_of_a_status(reply, state):
         ({**RECEIPT, "task_execution_request_id": "many"}, (None, "OK")),
         ({**RECEIPT, "task_execution_request_id": None}, (None, "OK")),
         ({**RECEIPT, "task_execution_request_id": True}, (None, "OK")),
+        ({**RECEIPT, "task_execution_request_id": 8.7}, (None, "OK")),
         ({"request_status": "OK"}, (None, "OK")),
     ],
 )
@@ -155,13 +158,16 @@ def test_an_empty_list(reply):
 # -- answers that are not ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word", ["ERROR", "error", "WARNING", "QUEUED", "NOK"])
+@pytest.mark.parametrize("word", ["ERROR", "error", "WARNING", "QUEUED", "NOK", "E\x1b[31mRROR"])
 def test_200_is_not_success(word):
+    """ERROR is a rejection; another word leaves it open whether the request was carried out."""
     error = failure(lambda: Server(run=answer(200, {**RECEIPT, "request_status": word})).api.act("run", 53))
-    assert isinstance(error, RequestRefusedError)
-    assert error.request_status == word.upper()
-    assert word.upper() in error.message
-    assert not error.maybe_done
+    refused = word.upper() == "ERROR"
+    assert isinstance(error, RequestRefusedError) == refused
+    assert error.kind == ("request_refused" if refused else "unexpected_answer")
+    assert error.request_status == word.upper().replace("\x1b", " ")
+    assert error.request_status in error.message
+    assert error.maybe_done != refused
     assert not error.transient
 
 
@@ -275,7 +281,8 @@ def test_a_400_about_an_etl_that_is_there_shows_what_the_server_said():
 
 @pytest.mark.parametrize(
     "data",
-    [{}, {"etls": LISTED}, "x", 5, [5], [[]], [{}], [{"etl_id": None}], [{"etl_id": "many"}], [{"name": "no id"}]],
+    [{}, {"etls": LISTED}, "x", 5, [5], [[]], [{}], [{"etl_id": None}], [{"etl_id": "many"}], [{"name": "no id"}]]
+    + [[{"etl_id": value}] for value in (True, 8.7, "8.7", "-5", "٣", " 5", {}, [5])],
 )
 def test_lists_of_another_shape(data):
     error = failure(Server(list=answer(200, data)).api.list_etls)
@@ -290,6 +297,7 @@ def test_lists_of_another_shape(data):
         {"etl_id": "5", "name": None},
         {"etl_id": 5, "run_configurations": None},
         {"etl_id": 5, "run_configurations": ["x", None]},
+        {"etl_id": 5, "name": ["x"], "run_configurations": {"a": 1}},
     ],
 )
 def test_list_entries_that_lack_something(item):
@@ -300,6 +308,66 @@ def test_list_entries_that_lack_something(item):
 def test_statuses_of_another_shape(data):
     error = failure(lambda: Server(status=answer(200, data)).api.status(53))
     assert error.transient, "a later look may be better"
+
+
+# -- texts of the server ----------------------------------------------------------------------------------------------
+
+EVIL = "a\x1b]52;c;ZXZpbA==\x07b\r\nok: [localhost]\u202ec\u200b\u2067"
+CLEAN = "a ]52;c;ZXZpbA== b ok: [localhost]c"
+
+
+def test_no_text_of_the_server_controls_a_terminal():
+    server = Server(
+        status=answer(200, {"status": EVIL, "exit_code": EVIL, "last_exec_ts": EVIL}),
+        list=answer(200, [{"etl_id": 5, "name": EVIL, "run_configurations": [{"name": EVIL}]}]),
+    )
+    status = server.api.status(5)
+    assert status == (CLEAN.upper(), CLEAN.upper(), CLEAN)
+    assert server.api.list_etls() == [(5, CLEAN, [{"name": CLEAN}])]
+
+
+def test_only_documented_fields_are_passed_on():
+    documented = LISTED[0]["run_configurations"]
+    item = {"etl_id": 5, "name": "a", "secret": 1, "run_configurations": [{**documented[0], SECRET: 1}]}
+    assert Server(list=answer(200, [item])).api.list_etls() == [(5, "a", documented)]
+    odd = {"etl_id": 5, "run_configurations": [{"name": 7, "active": "yes", "run_configuration_id": True}]}
+    assert Server(list=answer(200, [odd])).api.list_etls() == [(5, "", [{"name": ""}])]
+
+
+# -- deadlines --------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_sent_after_the_deadline():
+    server = Server(run=answer(200, RECEIPT))
+    error = failure(lambda: server.api.act("run", 53, deadline=server.transport.clock.now()))
+    assert isinstance(error, DeadlineError)
+    assert (error.kind, error.maybe_done, error.transient) == ("timed_out", False, False)
+    assert server.transport.exchanges == []
+
+
+@pytest.mark.parametrize("rejected", [False, True])
+def test_a_login_that_takes_until_the_deadline_leads_to_no_request(rejected):
+    server = Server(run=(answer(401), answer(200, RECEIPT)) if rejected else answer(200, RECEIPT))
+    deadline = server.transport.clock.now() + 30
+    if rejected:
+        server.api.tokens.current()
+    real = server.transport._handler
+
+    def slow_login(exchange):
+        if exchange.path == LOGIN_PATH:
+            server.transport.clock.pass_by(31)
+        return real(exchange)
+
+    server.transport._handler = slow_login
+    assert isinstance(failure(lambda: server.api.act("run", 53, deadline=deadline)), DeadlineError)
+    assert len(server.asked) == rejected
+
+
+def test_a_poll_is_not_retried_beyond_the_deadline():
+    server = Server(status=answer(503, Retry_After="60"))
+    server.api.tokens.current()
+    failure(lambda: server.api.status(53, deadline=server.transport.clock.now() + 59))
+    assert len(server.asked) == 1
 
 
 # -- 401 --------------------------------------------------------------------------------------------------------------

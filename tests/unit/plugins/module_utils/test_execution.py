@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _observer
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import parse_rfc3339
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import parse_rfc3339
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import Behaviour, Model
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import (
     SECRET,

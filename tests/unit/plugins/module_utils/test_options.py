@@ -29,6 +29,12 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options imp
         ("HTTPS://Acme.onbmc.com", "https://Acme.onbmc.com"),
         ("https://[::1]:8443", "https://[::1]:8443"),
         ("10.0.0.7:8443", "https://10.0.0.7:8443"),
+        ("https://acme/opt/api/v1/backend/etls/", "https://acme"),
+        ("https://acme/opt/api", "https://acme"),
+        ("acme:8443/helix/opt/api/v1", "https://acme:8443/helix"),
+        ("https://acme/ims/api/v1/access_keys/login", "https://acme"),
+        ("https://acme/ims/", "https://acme"),
+        ("https://acme/imsx/opt/apis", "https://acme/imsx/opt/apis"),
     ],
 )
 def test_addresses(given, expected):
@@ -41,20 +47,22 @@ def test_addresses(given, expected):
         (None, "url is missing"),
         ("", "url is missing"),
         ("   ", "url is missing"),
-        ("https://", "not a usable address"),
-        ("https:///opt", "not a usable address"),
-        ("https://acme:https", "not a usable address"),
-        ("https://acme:0", "not a usable address"),
-        ("https://acme:99999", "not a usable address"),
-        ("https://[::1", "not a usable address"),
-        ("https://ac me", "not a usable address"),
-        ("https://acme/\n/opt", "not a usable address"),
-        ("https://joe:pa55word@acme", "must not hold a user name or password"),
-        ("joe@acme", "must not hold a user name or password"),
-        ("ftp://acme", "only https:// is spoken"),
-        ("http://acme", "in the clear"),
-        ("https://acme?tenant=1", "holds a ? or a #"),
-        ("https://acme#top", "holds a ? or a #"),
+        ("https://", "not a valid address"),
+        ("https:///opt", "not a valid address"),
+        ("https://acme:https", "not a valid address"),
+        ("https://acme:0", "not a valid address"),
+        ("https://acme:99999", "not a valid address"),
+        ("https://[::1", "not a valid address"),
+        ("https://ac me", "not a valid address"),
+        ("https://acme/\n/opt", "not a valid address"),
+        ("https://::1:8443", "IPv6 address without brackets"),
+        ("2001:db8::7", "IPv6 address without brackets"),
+        ("https://joe:pa55word@acme", "must not contain a user name or password"),
+        ("joe@acme", "must not contain a user name or password"),
+        ("ftp://acme", "must start with https:// (got ftp://)"),
+        ("http://acme", "unencrypted"),
+        ("https://acme?tenant=1", "contains a ? or a #"),
+        ("https://acme#top", "contains a ? or a #"),
     ],
 )
 def test_addresses_that_are_refused(given, words):
@@ -104,7 +112,9 @@ def test_numbers(value, lowest, above, highest, good):
 def test_times_say_their_unit():
     with pytest.raises(OptionError) as caught:
         check_number("wait_timeout", 0, 0, above=True)
-    assert caught.value.sentence() == "The option wait_timeout is 0, but must be above 0. Times are in seconds."
+    assert caught.value.sentence() == (
+        "The option wait_timeout is 0, but must be above 0 and at most 1000000000. Times are in seconds."
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,6 +147,44 @@ def test_properties_that_are_refused_are_never_quoted(given, words):
         plain_properties(given, "p")
     assert words in caught.value.message
     assert "s3cret" not in caught.value.sentence()
+
+
+def test_whole_numbers_are_shown_as_such():
+    with pytest.raises(OptionError) as caught:
+        check_number("etl_id", 2147483648, 1)
+    assert caught.value.message == "The option etl_id is 2147483648, but must be at least 1 and at most 1000000000."
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "s3cr3t", "correct horse", "12345678", "-12.345.678", 12345678, 1234.5678, "RUNNING late", "1e10 and more"],
+)
+def test_secret_properties(value):
+    assert plain_properties({"db.password": value}, "p", secret=True) == {"db.password": str(value)}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("20", 20, "1234567", 12.5, "-1234567", "1e5", True, False, "yes", "None", "abcde", " abcde ", "   "),
+        *("running", "RUNNIN", "succeeded", "Warning", "timestamp_changed", "schedule", "etl_id", "would_run"),
+    ],
+)
+def test_values_that_are_no_secrets(value):
+    """Ansible masks registered values wherever a result contains them: ids, times, names, and our own words."""
+    with pytest.raises(OptionError) as caught:
+        plain_properties({"db.timeout": value}, "the_option", secret=True)
+    assert caught.value.message.startswith("The property db.timeout in the_option is too short or too common")
+    assert "Move it to run_execution_properties" in caught.value.remedy
+
+
+def test_a_boolean_is_announced_once_with_both_spellings():
+    said = []
+    sent = plain_properties({"a": True, "b": False, "c": "Yes", "d": 1}, "run_execution_properties", warn=said.append)
+    assert sent == {"a": "true", "b": "false", "c": "Yes", "d": "1"}
+    assert len(said) == 2
+    assert all(words in said[0] for words in ("property a ", '"true"', 'a: "Yes"'))
+    assert all(words in said[1] for words in ("property b ", '"false"', 'b: "No"'))
 
 
 @pytest.mark.parametrize("empty", [None, "", "   ", "\t"])

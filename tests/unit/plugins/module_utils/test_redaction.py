@@ -44,7 +44,7 @@ FORMS = {
     "url in lower case": lambda s: re.sub("%[0-9A-F]{2}", lambda m: m.group().lower(), quote(s, safe="")),
     "form": quote_plus,
     "html": lambda s: f"<p>You sent: <b>{html.escape(s)}</b></p>",
-    "html with numbers": lambda s: "".join(c if c.isalnum() else f"&#{ord(c)};" for c in s),
+    "html with numbers": lambda s: "".join(c if c.isalnum() or c.isspace() else f"&#{ord(c)};" for c in s),
     "python": repr,
     "base64": lambda s: base64.b64encode(s.encode()).decode(),
     "basic": lambda s: "Basic " + base64.b64encode(f"joe:{s}".encode()).decode(),
@@ -76,6 +76,18 @@ def test_a_secret_with_a_tag_inside_it():
     redactor.add("correct-horse-battery-staple")
     shown = redactor.text("correct-horse-<wbr>battery-staple")
     assert "battery" not in shown or "horse" not in shown.replace(" ", "")
+
+
+def test_a_secret_with_invisible_characters_inside_it():
+    redactor = Redactor()
+    redactor.add("correct-horse-battery-staple")
+    assert redactor.text("correct-\u200bhorse-battery-\u202estaple") == MASK
+
+
+def test_keys_of_data_are_masked_too():
+    redactor = Redactor()
+    redactor.add("correct-horse")
+    assert redactor.masked({"correct-horse": ["a correct-horse", 5, None]}) == {MASK: [f"a {MASK}", 5, None]}
 
 
 def test_a_secret_is_not_cut_in_half():
@@ -115,6 +127,8 @@ def test_what_looks_like_a_secret(text, shown):
     [
         ("<html><script>steal()</script><style>b{}</style><h1>502 Bad&nbsp;Gateway</h1></html>", "502 Bad Gateway"),
         ("one\ntwo\r\n\tthree\x00\x1b[31m", "one two three [31m"),
+        ("a\u202eb\u2066c\u200bd\ufeffe", "abcde"),
+        ("\x1b]52;c;ZXZpbA==\x07ok: [localhost]\u2028ok", "]52;c;ZXZpbA== ok: [localhost] ok"),
         ("a < b and c > d", "a < b and c > d"),
         ("", ""),
         ("   ", ""),
@@ -146,10 +160,12 @@ def test_ansible_is_told_once():
     assert told == ["first-secret", "second-secret"]
 
 
-@pytest.mark.parametrize("url", ["http://joe:pa55w%2Ford@proxy:3128", "joe://joe:pa55w%2Ford@proxy"])
-def test_the_password_of_a_proxy(url):
+@pytest.mark.parametrize(
+    "url", ["http://joe:pa55w%2Ford@proxy:3128", "joe://joe:pa55w%2Ford@proxy", "joe:pa55w%2Ford@proxy:3128"]
+)
+def test_the_password_of_a_proxy(scheme):
     redactor = Redactor()
-    redactor.add_url(url)
+    redactor.add_url(f"{scheme}joe:pa55w%2Ford@proxy:3128")
     assert "pa55w" not in redactor.text("pa55w%2Ford and pa55w/ord")
     redactor.add_url(None)
     redactor.add_url("http://[::1")

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from email.utils import formatdate
 
@@ -21,7 +20,6 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import (
     BLIND_LIFE,
     LOGIN_PATH,
-    REFRESH_PATH,
     Credentials,
     TokenSource,
     checked_token,
@@ -43,37 +41,34 @@ from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.s
 
 
 class Portal:
-    """Counts, and answers with numbered tokens; what a test wants otherwise stands in logins and refreshes."""
+    """Counts, and answers with numbered tokens; what a test wants otherwise stands in logins."""
 
     def __init__(self, life=900.0, clock=None, skew=0.0, exp=True, date=True):
         self.clock = clock or FakeClock()
         self.life, self.skew, self.exp, self.date = life, skew, exp, date
         self.logins: list = []
-        self.refreshes: list = []
         self.number = 0
 
-    def token(self, refresh=None):
+    def token(self):
         self.number += 1
         now = self.clock.wall() + self.skew
         claims = {"exp": now + self.life} if self.exp else {}
         told = formatdate(now, usegmt=True) if self.date else ""
-        return login_answer(self.number, refresh, date=told, **claims)
+        return login_answer(self.number, date=told, **claims)
 
     def __call__(self, exchange):
-        if exchange.path == LOGIN_PATH:
-            return self.logins.pop(0) if self.logins else self.token(f"refresh-{self.number + 1}-of-this-login")
-        assert exchange.path == REFRESH_PATH
-        return self.refreshes.pop(0) if self.refreshes else self.token()
+        assert exchange.path == LOGIN_PATH
+        return self.logins.pop(0) if self.logins else self.token()
 
 
 def number_of(token):
     return jwt_claims(token)["n"]
 
 
-def source(portal, carried=None, **credentials):
+def source(portal, **credentials):
     transport = FakeTransport(portal, portal.clock)
     keys = credentials or {"access_key": KEY, "access_secret_key": SECRET}
-    return TokenSource(transport, URL, Credentials(**keys), carried), transport
+    return TokenSource(transport, URL, Credentials(**keys)), transport
 
 
 def test_login_as_the_contract_says():
@@ -102,7 +97,7 @@ def test_a_new_token_is_not_over_whatever_our_clock_says():
     assert number_of(tokens.current()) == 1
     portal.clock.pass_by(2)
     assert number_of(tokens.current()) == 2
-    assert transport.lines == ["POST " + LOGIN_PATH, "POST " + REFRESH_PATH]
+    assert transport.lines == ["POST " + LOGIN_PATH, "POST " + LOGIN_PATH]
 
 
 def test_one_login_for_many_uses():
@@ -131,7 +126,7 @@ def test_renewed_a_minute_before_it_expires_by_the_servers_clock(skew):
     assert tokens.current() == first
     portal.clock.pass_by(4)
     assert tokens.current() != first
-    assert transport.lines[1:] == ["POST " + REFRESH_PATH]
+    assert transport.lines[1:] == ["POST " + LOGIN_PATH]
     assert tokens.renewals == 1
 
 
@@ -169,52 +164,6 @@ def test_the_life_of_a_token(token, life):
     assert usable_life(token, WALL) == pytest.approx(life)
 
 
-def test_refresh_sends_the_refresh_token_and_keeps_it_if_no_new_one_comes():
-    portal = Portal()
-    tokens, transport = source(portal)
-    first = tokens.current()
-    second = tokens.replace(first)
-    third = tokens.replace(second)
-    assert [number_of(token) for token in (first, second, third)] == [1, 2, 3]
-    for exchange in transport.exchanges[1:]:
-        assert exchange.path == REFRESH_PATH
-        assert exchange.payload == {"token": "refresh-1-of-this-login"}
-        assert exchange.headers["Authorization"] == "Bearer refresh-1-of-this-login"
-
-
-def test_a_rotated_refresh_token_takes_the_place_of_the_old_one():
-    portal = Portal()
-    tokens, transport = source(portal)
-    first = tokens.current()
-    portal.refreshes = [login_answer(7, "the-rotated-refresh-token")]
-    tokens.replace(tokens.replace(first))
-    assert transport.exchanges[-1].payload == {"token": "the-rotated-refresh-token"}
-
-
-@pytest.mark.parametrize(
-    ("failure", "tried_again"),
-    [
-        (answer(401), False),
-        (answer(404), False),
-        (answer(500), False),
-        (answer(200, {"unexpected": 1}), False),
-        (answer(200, text="<html>"), False),
-        (answer(503), True),
-        (answer(429), True),
-        (TransportError("lost", transient=True), None),
-    ],
-)
-def test_when_the_refresh_fails_the_keys_are_used(failure, tried_again):
-    portal = Portal()
-    tokens, transport = source(portal)
-    first = tokens.current()
-    portal.refreshes = [failure]
-    second = tokens.replace(first)
-    assert number_of(second) == 2
-    assert transport.lines[1:] == ["POST " + REFRESH_PATH, "POST " + LOGIN_PATH]
-    assert tokens.renewals == 1
-
-
 def test_a_token_that_another_thread_has_replaced_already_is_not_replaced_again():
     tokens, transport = source(Portal())
     first = tokens.current()
@@ -241,7 +190,7 @@ def test_one_login_for_twenty_threads():
     for thread in threads:
         thread.join(10)
     assert len(seen) == 20
-    assert transport.lines == ["POST " + LOGIN_PATH, "POST " + REFRESH_PATH]
+    assert transport.lines == ["POST " + LOGIN_PATH, "POST " + LOGIN_PATH]
     assert len({second for _first, second in seen}) == 1
 
 
@@ -262,11 +211,11 @@ def test_refused_keys_in_the_middle():
     portal = Portal()
     tokens, transport = source(portal)
     first = tokens.current()
-    portal.refreshes, portal.logins = [answer(401)], [answer(401)]
+    portal.logins = [answer(401)]
     for _number in range(3):
         with pytest.raises(AuthenticationError):
             tokens.replace(first)
-    assert len(transport.lines) == 3
+    assert len(transport.lines) == 2
 
 
 @pytest.mark.parametrize(
@@ -352,8 +301,11 @@ def test_a_token_with_keys_beside_it_is_used_while_it_is_good(age, used):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "nothing to log in with"),
-        ({"access_key": "", "access_secret_key": "", "token": ""}, "nothing to log in with"),
+        ({}, "No credentials were provided"),
+        ({"access_key": " ", "access_secret_key": "\t", "token": ""}, "No credentials were provided"),
+        ({"access_key": "abc", "access_secret_key": SECRET}, "access_key has fewer than 4 characters"),
+        ({"access_key": KEY, "access_secret_key": "abc"}, "access_secret_key has fewer than 4 characters"),
+        ({"token": "abc"}, "token has fewer than 4 characters"),
         ({"access_key": KEY}, "access_secret_key is missing"),
         ({"access_secret_key": SECRET}, "access_key is missing"),
         ({"access_key": KEY, "token": jwt()}, "access_secret_key is missing"),
@@ -372,30 +324,29 @@ def test_credentials_that_are_refused(options, words):
         assert not value.strip() or value not in caught.value.sentence()
 
 
-def test_a_token_is_trimmed():
-    assert checked_token(" abc\n", "x") == "abc"
+def test_keys_and_tenant_are_trimmed():
+    keys = Credentials(access_key=f" {KEY}\n", access_secret_key=f"\t{SECRET} ", tenant_id=" 42 ")
+    assert (keys.access_key, keys.access_secret_key, keys.tenant_id) == (KEY, SECRET, "42")
 
 
-def test_export_and_restore():
+def test_a_login_is_not_retried_beyond_the_deadline():
+    portal = Portal()
+    portal.logins = [answer(503, Retry_After="25")]
+    tokens, transport = source(portal)
+    with pytest.raises(AnswerError, match="HTTP 503"):
+        tokens.current(deadline=portal.clock.now() + 20)
+    assert portal.clock.slept == []
+    assert len(transport.lines) == 1
+
+
+def test_how_long_the_token_may_be_used():
     portal = Portal()
     tokens, _transport = source(portal)
-    assert tokens.export() is None
-    first = tokens.current()
-    tokens.replace(first)
+    assert tokens.usable_seconds == 0
+    tokens.current()
     portal.clock.pass_by(100)
-    carried = json.loads(json.dumps(tokens.export()))
-    assert carried["usable"] == pytest.approx(740, abs=2)
-    again, transport = source(portal, carried)
-    assert again.current() == carried["token"]
-    assert again.renewals == 1
-    assert transport.lines == []
-    assert carried["token"] not in transport.redactor.text(carried["token"])
-    portal.clock.pass_by(750)
-    assert number_of(again.current()) == 3
-    assert transport.lines == ["POST " + REFRESH_PATH]
+    assert tokens.usable_seconds == pytest.approx(740, abs=2)
 
 
-def test_a_given_token_is_exported_as_finite_json():
-    tokens, _transport = source(Portal(), token=jwt(5))
-    text = json.dumps(tokens.export(), allow_nan=False)
-    assert json.loads(text)["usable"] > 1e6
+def test_a_token_is_trimmed():
+    assert checked_token(" abc\n", "x") == "abc"

@@ -14,18 +14,17 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _private_files
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     AuthenticationError,
     HelixError,
     OptionError,
     TransportError,
 )
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils import _token_cache
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import PrivateFolderError
 from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._token_cache import (
     REFUSED_SECONDS,
-    CacheUnusableError,
-    TokenCache,
+    Now,
     shared_token,
 )
 
@@ -34,31 +33,30 @@ IDENTITY = {"url": "https://helix.test", "access_key": "the-access-key", "access
 USABLE = 840.0
 
 
-class FakeClock(Clock):
+class FakeClock(Now):
     def __init__(self):
         self.time = 1800000000.0
+        self.set_back = 0.0
 
     def wall(self):
-        return self.time
+        return self.time - self.set_back
+
+    def monotonic(self):
+        return self.time - 1799990000.0
 
 
 class Server:
     """Gives a new token for every call, or raises what it was told to."""
 
     def __init__(self):
-        self.calls = []
+        self.calls = 0
         self.errors = []
-        self.keeps_old = False
-        self.usable = USABLE
 
-    def __call__(self, carried):
-        self.calls.append(carried)
-        if carried and self.keeps_old:
-            return {**carried, "usable": 5.0}
+    def __call__(self):
+        self.calls += 1
         if self.errors:
             raise self.errors[0]
-        number = len(self.calls)
-        return {"token": f"token-{number}", "refresh_token": f"refresh-{number}", "usable": self.usable, "renewals": 0}
+        return f"token-{self.calls}", USABLE
 
 
 @pytest.fixture
@@ -88,8 +86,7 @@ def ask(folder, clock, server, said):
     """What one use of the lookup does."""
 
     def run(identity=None, where=None):
-        cache = TokenCache(str(where or folder), identity or IDENTITY)
-        return shared_token(cache, server, clock, said.append)["token"]
+        return shared_token(str(where or folder), identity or IDENTITY, server, said.append, clock)
 
     return run
 
@@ -101,7 +98,7 @@ def entry_of(folder):
 
 def test_the_second_use_finds_the_token_of_the_first(ask, server):
     assert [ask(), ask(), ask()] == ["token-1"] * 3
-    assert server.calls == [None]
+    assert server.calls == 1
 
 
 def test_only_we_can_read_the_files(ask, folder):
@@ -130,54 +127,28 @@ def test_other_keys_or_addresses_have_another_token(ask, name):
     assert ask() == "token-1"
 
 
-def test_a_token_is_renewed_before_its_end_and_with_what_came_with_it(ask, server, clock):
+def test_a_token_is_replaced_when_its_time_is_over(ask, clock):
     ask()
     clock.time += USABLE - 1
     assert ask() == "token-1"
     clock.time += 1
     assert ask() == "token-2"
-    assert server.calls[1] == {"token": "token-1", "refresh_token": "refresh-1", "usable": 0.0, "renewals": 0}
     assert ask() == "token-2"
 
 
-def test_a_renewal_that_fails_for_the_moment_leaves_the_old_token_until_its_end(ask, server, clock):
+@pytest.mark.parametrize("set_back", [3600.0, 500.0, -3600.0])
+def test_a_clock_that_was_set_gives_out_no_token_that_is_over(ask, clock, set_back):
     ask()
-    server.keeps_old = True
-    clock.time += USABLE + 30
-    assert ask() == "token-1"
-    clock.time += 4
-    assert ask() == "token-1"
-    assert len(server.calls) == 2, "it is not tried again at once"
-    clock.time += 2
-    assert ask() == "token-1"
-    assert len(server.calls) == 3
-    clock.time += 60
-    assert ask() == "token-5", "the fourth call gave the old token, which is over; the fifth logged in"
-    assert server.calls[3:] == [{**server.calls[1], "usable": 0.0}, None]
+    clock.time += USABLE - 10
+    clock.set_back = set_back
+    assert ask() == ("token-1" if set_back > 0 else "token-2"), "the clock that cannot be set counts"
+    clock.time += 20
+    assert ask() == "token-2"
 
 
-def test_a_token_that_is_over_is_never_given_out(ask, server, clock):
+def test_after_a_sleep_of_the_machine_the_wall_clock_counts(ask, clock):
     ask()
-    server.keeps_old = True
-    server.errors = [TransportError("No connection.")]
-    clock.time += 901
-    with pytest.raises(TransportError, match="No connection"):
-        ask()
-
-
-def test_a_short_life_has_a_short_margin(ask, server, clock):
-    server.usable = 8.0  # of 10 seconds
-    ask()
-    server.keeps_old = True
-    clock.time += 9.5
-    assert ask() == "token-1"
-    clock.time += 5.1
-    assert ask() != "token-1"
-
-
-def test_a_clock_that_was_set_back_makes_no_token_younger(ask, clock):
-    ask()
-    clock.time -= 3600
+    clock.set_back = -USABLE
     assert ask() == "token-2"
 
 
@@ -190,13 +161,13 @@ def test_a_clock_that_was_set_back_makes_no_token_younger(ask, clock):
         b"[]",
         b"null",
         b"{}",
-        b'{"carried": []}',
-        b'{"carried": {"token": ""}}',
-        b'{"carried": {"token": 5}, "made_at": 1, "renew_at": 9e9, "over_at": 9e9}',
-        b'{"carried": {"token": "planted"}, "made_at": 1, "renew_at": "soon", "over_at": 9e9}',
-        b'{"carried": {"token": "planted"}, "made_at": null, "renew_at": 9e9, "over_at": 9e9}',
-        b'{"failed_at": "now", "failure": {"message": "planted"}}',
-        b'{"failed_at": 1800000000.0, "failure": "planted"}',
+        b'{"token": []}',
+        b'{"token": 5, "wall": 1800000000.0, "monotonic": 10000.0, "usable": 9e9}',
+        b'{"token": "planted", "wall": 1800000000.0, "monotonic": 10000.0, "usable": "long"}',
+        b'{"token": "planted", "wall": null, "monotonic": 10000.0, "usable": 9e9}',
+        b'{"token": "planted", "wall": 1800000000.0, "monotonic": 20000.0, "usable": 9e9}',
+        b'{"wall": "now", "monotonic": 10000.0, "failure": {"message": "planted"}}',
+        b'{"wall": 1800000000.0, "monotonic": 10000.0, "failure": "planted"}',
         b"[" * 100000,
     ],
 )
@@ -207,7 +178,7 @@ def test_a_corrupt_entry_is_ignored_and_replaced(ask, folder, content):
     assert ask() == "token-2"
 
 
-PLANTED = json.dumps({"carried": {"token": "planted"}, "made_at": 1.0, "renew_at": 9e9, "over_at": 9e9})
+PLANTED = json.dumps({"token": "planted", "wall": 1800000000.0, "monotonic": 10000.0, "usable": 840.0})
 
 
 def test_the_planted_entry_would_be_used_if_it_were_ours(ask, folder):
@@ -249,7 +220,7 @@ def test_an_entry_of_somebody_else_is_ignored(ask, folder, monkeypatch):
             values[stat.ST_UID] += 1
         return os.stat_result(values)
 
-    monkeypatch.setattr(_token_cache.os, "fstat", foreign)
+    monkeypatch.setattr(_private_files.os, "fstat", foreign)
     assert ask() == "token-2"
 
 
@@ -285,9 +256,9 @@ def a_file(folder):
 @pytest.mark.parametrize("spoil", [missing, open_to_others, behind_a_link, a_file])
 def test_without_a_private_folder_there_is_no_cache(ask, folder, server, spoil):
     spoil(folder)
-    with pytest.raises(CacheUnusableError):
+    with pytest.raises(PrivateFolderError):
         ask()
-    assert server.calls == []
+    assert server.calls == 0
 
 
 def test_a_lock_behind_a_link_is_not_followed(ask, folder, server, tmp_path):
@@ -295,7 +266,7 @@ def test_a_lock_behind_a_link_is_not_followed(ask, folder, server, tmp_path):
     (lock,) = folder.glob("*.lock")
     lock.unlink()
     lock.symlink_to(tmp_path / "made")
-    with pytest.raises(CacheUnusableError):
+    with pytest.raises(PrivateFolderError):
         ask()
     assert not (tmp_path / "made").exists()
 
@@ -304,17 +275,17 @@ def test_a_file_system_without_locks_means_no_cache(ask, server, monkeypatch):
     def refuse(descriptor, operation):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(_token_cache.fcntl, "flock", refuse)
-    with pytest.raises(CacheUnusableError, match="No locks available"):
+    monkeypatch.setattr(_private_files.fcntl, "flock", refuse)
+    with pytest.raises(PrivateFolderError, match="No locks available"):
         ask()
-    assert server.calls == []
+    assert server.calls == 0
 
 
 def test_a_full_disk_costs_the_cache_and_not_the_token(ask, folder, server, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_token_cache.json, "dump", full)
+    monkeypatch.setattr(_private_files.json, "dump", full)
     assert ask() == "token-1"
     assert ask() == "token-2"
     assert sorted(path.suffix for path in folder.iterdir()) == [".lock"]
@@ -332,7 +303,7 @@ def test_refused_keys_are_not_tried_again_for_a_while(ask, server, clock):
     assert caught.value.sentence() == "The login was refused. Check them."
     assert (caught.value.http_status, caught.value.kind) == (401, "authentication")
     assert caught.value.server_message == "no"
-    assert len(server.calls) == 1
+    assert server.calls == 1
     server.errors = []
     clock.time += 1
     assert ask() == "token-2"
@@ -371,23 +342,23 @@ def test_no_step_that_is_told_holds_a_secret(ask, clock, said):
     ask()
     assert said == [
         "logging in for this run",
-        "using the token of this run for 340 s more",
-        "renewing the token of this run",
+        "using the token of this run, valid for 340 s more",
+        "logging in for this run",
     ]
 
 
 def _worker(folder, log, fails, everybody, results):
-    def fetch(carried):
+    def fetch():
         with Path(log).open("a") as file:
             file.write("x")
         time.sleep(1)
         if fails:
             raise TransportError("No connection.")
-        return {"token": f"token-{os.getpid()}", "refresh_token": None, "usable": USABLE, "renewals": 0}
+        return f"token-{os.getpid()}", USABLE
 
     everybody.wait(30)
     try:
-        results.put(shared_token(TokenCache(folder, IDENTITY), fetch, Clock(), lambda words: None)["token"])
+        results.put(shared_token(folder, IDENTITY, fetch, lambda words: None))
     except HelixError as error:
         results.put(error.message)
 

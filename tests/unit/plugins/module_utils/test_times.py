@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import (
-    Clock,
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import (
     parse_http_date,
     parse_rfc3339,
     rfc3339,
@@ -66,10 +65,11 @@ def test_http_dates(text, seconds):
     assert parse_http_date(text) == seconds
 
 
-def test_the_real_clock_goes_on():
-    clock = Clock()
-    before = clock.now()
-    clock.sleep(-5)
-    clock.sleep(0.001)
-    assert clock.now() > before
-    assert clock.wall() > MOMENT
+@pytest.mark.parametrize("epoch", [1e30, -1e30, float("inf"), float("-inf"), float("nan"), 2.6e11])
+def test_a_time_that_no_calendar_has_is_no_error(epoch):
+    assert rfc3339(epoch).endswith("Z")
+
+
+def test_a_date_in_the_far_future_is_none():
+    assert parse_http_date("Fri, 31 Dec 9999 23:59:59 GMT") is None
+    assert parse_rfc3339("9999-12-31T23:59:59-14:00") is not None

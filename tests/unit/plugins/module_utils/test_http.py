@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _transport, _wire
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _http
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import AnswerError, TransportError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer, Transport, backoff, decoded
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._transport import (
-    Answer,
-    Transport,
-    backoff,
-    decoded,
-)
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import (
     SECRET,
     FakeClock,
@@ -149,7 +145,7 @@ def test_the_headers_of_a_request(serve, transport):
     assert headers["Accept"] == "application/json"
     assert headers["Content-Type"] == "application/json"
     assert headers["Authorization"] == f"Bearer {SECRET}"
-    assert headers["User-Agent"] == f"capacityops.bmc_helix/{_transport.VERSION}"
+    assert headers["User-Agent"] == f"capacityops.bmc_helix/{_http.VERSION}"
     assert headers["Accept-Encoding"] == "identity"
     assert lines[-1] == '{"key": "w\\u00f6rt"}'
     assert "Cookie" not in headers
@@ -197,12 +193,12 @@ def test_the_servers_clock(serve, transport):
 @pytest.mark.parametrize(
     ("reply", "kind", "words"),
     [
-        (RESET, "connection", "was closed before an answer came"),
-        (b"", "connection", "was closed before an answer came"),
-        (HEAD + b"Content-Length: 99\r\n\r\n{", "connection", "broke off in the middle"),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{", "connection", "broke off in the middle"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "unexpected_answer", "did not answer in proper HTTP"),
-        (HEAD + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", "unexpected_answer", "compressed"),
+        (RESET, "connection", "was closed before a response was received"),
+        (b"", "connection", "was closed before a response was received"),
+        (HEAD + b"Content-Length: 99\r\n\r\n{", "connection", "was closed in the middle of the response"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{", "connection", "was closed in the middle of the response"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "unexpected_answer", "is not valid HTTP"),
+        (HEAD + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", "unexpected_answer", "decompressed"),
     ],
 )
 def test_answers_that_are_none(serve, transport, reply, kind, words):
@@ -223,7 +219,7 @@ def test_a_server_that_says_nothing(serve, transport):
 
 
 def test_an_answer_that_is_too_large(serve, transport, monkeypatch):
-    monkeypatch.setattr(_wire, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(_http, "MAX_BODY_BYTES", 1000)
     server = serve(HEAD + b"Content-Length: 5000\r\n\r\n" + b"x" * 5000)
     error = failure(lambda: transport().once("GET", server.url + "/", TOKEN))
     assert (error.kind, error.maybe_done, error.transient) == ("unexpected_answer", True, False)
@@ -234,7 +230,7 @@ def test_nobody_listens(transport):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     error = failure(lambda: transport().once("POST", f"http://127.0.0.1:{port}/run", TOKEN))
-    assert error.message == f"http://127.0.0.1:{port} refused the connection."
+    assert error.message == f"The request to http://127.0.0.1:{port} failed: no connection: connection refused."
     assert (error.maybe_done, error.transient) == (False, True)
 
 
@@ -286,6 +282,65 @@ def test_the_option_wins_over_no_proxy(serve, transport, monkeypatch):
     assert (len(proxy.requests), len(server.requests)) == (1, 0)
 
 
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_a_proxy_without_a_scheme_is_an_http_proxy(serve, transport, scheme):
+    proxy, redactor = serve(), Redactor()
+    t = transport(proxy=f"{scheme}joe:pa55word-of-joe@127.0.0.1:{proxy.port}", redactor=redactor)
+    t.once("GET", "http://helix.test/x", {})
+    assert proxy.requests[0].startswith(b"GET http://helix.test/x")
+    assert "pa55word" not in redactor.text("pa55word-of-joe")
+
+
+def test_a_socks_proxy_without_its_library(transport, monkeypatch):
+    monkeypatch.setattr(_http.importlib.util, "find_spec", lambda name: None)
+    error = failure(
+        lambda: transport(proxy="socks5h://joe:pa55word@127.0.0.1:1080").once("POST", "https://h.test/x", {})
+    )
+    assert (error.kind, error.maybe_done, error.transient) == ("proxy", False, False)
+    assert "requires the Python library PySocks" in error.message
+    assert "-m pip install" in error.remedy
+    assert "pa55word" not in error.sentence()
+
+
+# -- TLS: what tests/functional/test_network_tls.py cannot provoke ----------------------------------------------------
+
+
+def handshake(reason, kind=ssl.SSLError):
+    error = kind(1, f"[SSL: {reason}] something (_ssl.c:1000)")
+    error.reason = reason
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "maybe_done", "transient", "words"),
+    [
+        (handshake("TLSV13_ALERT_CERTIFICATE_REQUIRED"), "tls", True, False, "tlsv13 alert certificate required"),
+        (handshake("WRONG_VERSION_NUMBER"), "tls", True, False, "wrong version number"),
+        (handshake(""), "tls", True, False, "no reason given"),
+        (handshake("UNEXPECTED_EOF_WHILE_READING", ssl.SSLEOFError), "connection", True, True, "was closed"),
+        (handshake("UNEXPECTED_EOF_WHILE_READING"), "connection", True, True, "was closed"),
+        (handshake("", ssl.SSLZeroReturnError), "connection", True, True, "was closed"),
+        (ConnectionResetError(104, "reset"), "connection", True, True, "was closed"),
+    ],
+)
+def test_what_is_a_matter_of_tls(transport, error, kind, maybe_done, transient, words):
+    explained = transport()._explained(error, "POST", "https://helix.test/run", None)
+    assert (explained.kind, explained.maybe_done, explained.transient) == (kind, maybe_done, transient)
+    assert words in explained.message
+    assert "_ssl.c" not in explained.sentence()
+
+
+@pytest.mark.parametrize(
+    "page", ["No required SSL certificate was sent", "The plain HTTP request was sent to HTTPS port"]
+)
+def test_nginx_reports_the_handshake_in_a_page(serve, transport, page):
+    body = f"<title>400 {page}</title>".encode()
+    server = serve(b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    error = failure(lambda: transport().once("POST", server.url + "/run", TOKEN))
+    assert (error.kind, error.maybe_done, error.transient) == ("tls", False, False)
+    assert page in error.message
+
+
 # -- reads are tried again --------------------------------------------------------------------------------------------
 
 LOST = TransportError("lost", transient=True, remedy="Again.")
@@ -315,6 +370,18 @@ def test_when_a_read_is_tried_again(replies, retries, count, result):
         assert t.read("GET", "https://helix.test/x", {}).status == result
     assert len(t.exchanges) == count
     assert len(t.clock.slept) == count - 1
+
+
+def test_no_retry_waits_beyond_the_deadline():
+    t = FakeTransport(Script(answer(429, Retry_After="25"), answer(200)), retries=9)
+    now = t.clock.now()
+    assert t.read("GET", "https://helix.test/x", {}, deadline=now + 24).status == 429
+    assert t.clock.slept == []
+    t = FakeTransport(Script(LOST), retries=20)
+    with pytest.raises(TransportError, match="lost"):
+        t.read("GET", "https://helix.test/x", {}, deadline=now + 10)
+    assert len(t.exchanges) > 2
+    assert t.clock.now() <= now + 10
 
 
 def test_a_caller_may_ask_for_other_retries():
@@ -373,8 +440,8 @@ def test_an_empty_body_is_no_value(body):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"<html><h1>Sign in</h1></html>", "a web page instead of JSON: 'Sign in'"),
-        (b"ETL not found", "something that is not JSON instead of JSON: 'ETL not found'"),
+        (b"<html><h1>Sign in</h1></html>", "with a web page instead of JSON: 'Sign in'"),
+        (b"ETL not found", "with data that is not JSON: 'ETL not found'"),
         (b'{"a": 1', "not JSON"),
         (b"\xff\xfe\x00", "not JSON"),
         (b"[" * 100000, "not JSON"),
