@@ -16,7 +16,6 @@ from typing import Any, Callable, NamedTuple
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import connect
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import parse_rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     EtlNotFoundError,
@@ -27,9 +26,8 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._execution i
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._observer import Task
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import check_number, plain_properties
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Record, Request
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Channel, Notes
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Host, Notes
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus, from_public
 
 Warn = Callable[[str], None]
@@ -47,17 +45,6 @@ _POLICY_OPTIONS = (
     *("wait", "wait_timeout", "start_timeout", "poll_interval", "if_running", "max_age"),
     *("fail_on_warning", "on_timeout", "kill_after"),
 )
-
-
-class Host(NamedTuple):
-    """What a module brings along. C(channel) leads to the action plugin."""
-
-    redactor: Redactor
-    clock: Clock
-    warn: Warn
-    channel: Channel
-    check_mode: bool = False
-    want_diff: bool = False
 
 
 # -- which ETLs -------------------------------------------------------------------------------------------------------

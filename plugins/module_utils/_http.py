@@ -36,7 +36,6 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
     OptionError,
     TransportError,
 )
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import ways
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import parse_http_date
 
@@ -473,7 +472,7 @@ class Transport:
         slow = not reason and has(low.ConnectTimeoutError)
         invalid = has(http.client.HTTPException, low.InvalidHeader) and not has(ConnectionError)
         large = f"the response is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB"
-        ca = f"Correct the server certificate, or set the correct CA in {ways('ca_path')}. {self.trust}"
+        ca = f"Correct the server certificate, or set ca_path (HELIX_CA_PATH) to the correct CA. {self.trust}"
         # The first that applies: kind, words, remedy, and whether the server may have acted (done), and whether to
         # retry a read. With TLS 1.3, a handshake can fail after the server has read the request.
         rules: tuple[tuple[object, str, str, str, str], ...] = (

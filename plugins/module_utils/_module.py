@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import Host
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     HelixError,
@@ -24,7 +23,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
     OptionError,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import CHANNEL, Channel
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import CHANNEL, Channel, Host
 
 try:
     from ansible.module_utils.secrets import register_secret

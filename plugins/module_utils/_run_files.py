@@ -19,12 +19,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import OptionError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Request
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus, from_public
+
+if TYPE_CHECKING:  # the control node reads this file too, and must not import requests for it
+    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 
 #: Larger files are not ours.
 MAX_BYTES = 1024 * 1024
@@ -166,6 +170,17 @@ class Channel:
         finally:
             os.close(descriptor)
         return True
+
+
+class Host(NamedTuple):
+    """What a module brings along: where secrets and warnings go, what time it is, and the way to the action plugin."""
+
+    redactor: Redactor
+    clock: Clock
+    warn: Callable[[str], None]
+    channel: Channel
+    check_mode: bool = False
+    want_diff: bool = False
 
 
 @dataclass

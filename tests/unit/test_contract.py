@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import io
 import re
+import tokenize
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +198,7 @@ def test_choices_are_those_of_the_engine() -> None:
 def test_the_unit_tests_use_the_modules_defaults(name: str, options: dict[str, Any]) -> None:
     spec = handed_over(name)["argument_spec"]
     for option, value in options.items():
-        if option not in ("action", "etl_id"):
+        if option not in ("action", "etl_id", "url"):
             assert spec[option].get("default") == value, option
 
 
@@ -275,45 +277,10 @@ def test_every_file_names_its_licence(path: Path) -> None:
 
 # -- layers -----------------------------------------------------------------------------------------------------------
 
-#: Which file of the library may know which others. Arrows go one way, from the last line up to the first.
-LAYERS: dict[str, set[str]] = {
-    "_errors": set(),
-    "_timefmt": set(),
-    "_redaction": set(),
-    "_private_files": set(),
-    "_options": {"_errors"},
-    "_http": {"_errors", "_options", "_redaction", "_timefmt"},
-    "_token": {"_errors", "_http", "_options", "_timefmt"},
-    "_status": {"_timefmt"},
-    "_plan": {"_errors", "_status", "_timefmt"},
-    "_progress": {"_status"},
-    "_report": {"_errors", "_plan", "_progress"},
-    "_slices": {"_errors", "_http", "_progress"},
-    "_api": {"_errors", "_http", "_options", "_redaction", "_status", "_token"},
-    "_watching": {"_api", "_errors", "_http", "_plan", "_progress", "_status", "_timefmt"},
-    "_sending": {"_api", "_errors", "_http", "_plan", "_progress", "_status", "_timefmt", "_watching"},
-    "_execution": {"_api", "_errors", "_plan", "_progress", "_report", "_sending", "_status", "_watching"},
-    "_batch": {"_api", "_errors", "_execution", "_http", "_plan", "_progress"},
-    "_select": {"_api", "_errors", "_options"},
-    "_operations": {
-        "_api",
-        "_batch",
-        "_errors",
-        "_http",
-        "_options",
-        "_plan",
-        "_progress",
-        "_redaction",
-        "_report",
-        "_select",
-        "_slices",
-        "_status",
-        "_timefmt",
-    },
-    "_module": {"_errors", "_redaction", "_slices"},
-}
+#: Files, lines of code (documentation, comments and blank lines apart) and import layers may not grow beyond this.
+MOST_FILES, MOST_LINES, MOST_LINES_OF_ONE, MOST_LAYERS = 15, 3200, 550, 7
 #: Decisions and words: nothing here may read, write, wait or draw lots.
-PURE = ("_errors", "_timefmt", "_plan", "_progress", "_report", "_select", "_status")
+PURE = ("_errors", "_plan", "_report", "_status")
 IMPURE = {
     "os",
     "io",
@@ -353,25 +320,56 @@ def imports(parsed: ast.Module) -> set[str]:
     return found
 
 
-def library(found: set[str]) -> set[str]:
-    return {name[len(LIBRARY) + 1 :] for name in found if name.startswith(LIBRARY)}
+def arrows() -> dict[str, set[str]]:
+    """Which file of the library imports which others, those for type checkers only left out."""
+    found = {}
+    for name in UTILS:
+        parsed = tree("module_utils", name)
+        for node in list(parsed.body):
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                parsed.body.remove(node)
+        found[name] = {other[len(LIBRARY) + 1 :] for other in imports(parsed) if other.startswith(LIBRARY)}
+    return found
 
 
-def test_the_table_has_every_file() -> None:
-    assert sorted(LAYERS) == UTILS
-    order = list(LAYERS)
-    for name, known in LAYERS.items():
-        assert all(order.index(other) < order.index(name) for other in known), name
+def test_the_imports_go_one_way_in_few_layers() -> None:
+    left = arrows()
+    layers = 0
+    while left:
+        ready = {name for name, known in left.items() if not known & set(left)}
+        assert ready, f"a cycle among {sorted(left)}"
+        left = {name: known for name, known in left.items() if name not in ready}
+        layers += 1
+    assert layers <= MOST_LAYERS
+
+
+def lines_of_code(path: Path) -> int:
+    """Lines with code: neither blank, nor comments, nor documentation."""
+    text = path.read_text(encoding="utf-8")
+    documentation: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            documentation |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    code: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.string.strip() and token.type != tokenize.COMMENT:
+            code |= set(range(token.start[0], token.end[0] + 1))
+    return len(code - documentation)
+
+
+def test_the_library_stays_small() -> None:
+    sizes = {name: lines_of_code(ROOT / "plugins" / "module_utils" / f"{name}.py") for name in UTILS}
+    assert len(sizes) <= MOST_FILES
+    assert max(sizes.values()) <= MOST_LINES_OF_ONE, sizes
+    assert sum(sizes.values()) <= MOST_LINES, sizes
 
 
 @pytest.mark.parametrize("name", UTILS)
-def test_the_layers_hold(name: str) -> None:
-    found = imports(tree("module_utils", name))
-    assert library(found) <= LAYERS[name]
-    outside = {module.partition(".")[0] for module in found} & {"ansible", "requests", "urllib3", "certifi", "yaml"}
-    assert outside <= OUTSIDE.get(name, set())
+def test_who_knows_what(name: str) -> None:
+    found = {module.partition(".")[0] for module in imports(tree("module_utils", name))}
+    assert found & {"ansible", "requests", "urllib3", "certifi", "yaml"} <= OUTSIDE.get(name, set())
     if name in PURE:
-        assert not {module.partition(".")[0] for module in found} & IMPURE
+        assert not found & IMPURE
 
 
 @pytest.mark.parametrize("name", UTILS)
@@ -393,7 +391,8 @@ def test_only_one_file_meets_ansible() -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_are_wiring(name: str) -> None:
     parsed = tree("modules", name)
-    assert library(imports(parsed)) <= {"_http", "_module", "_operations", "_options", "_slices"}
+    found = {name[len(LIBRARY) + 1 :] for name in imports(parsed) if name.startswith(LIBRARY)}
+    assert found <= {"_actions", "_http", "_module", "_options", "_tenant"}
     assert [node.name for node in parsed.body if isinstance(node, ast.FunctionDef)] == ["main"]
 
 
@@ -424,53 +423,25 @@ def test_everything_that_is_called_has_an_integration_target() -> None:
 # -- what is said of failures -----------------------------------------------------------------------------------------
 
 
-def raised() -> list[tuple[ast.Call, dict[str, list[ast.expr]]]]:
-    """Every call, in the library and in what plugins share, that makes one of our errors; and what the names in the
-    function around it may stand for.
-    """
-    errors = {node.name for node in ast.walk(tree("module_utils", "_errors")) if isinstance(node, ast.ClassDef)}
-    found = []
-    for path in [*ROOT.glob("plugins/module_utils/*.py"), *ROOT.glob("plugins/plugin_utils/*.py")]:
-        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(function, ast.FunctionDef):
-                continue
-            names: dict[str, list[ast.expr]] = {}
-            for node in ast.walk(function):
-                for target in node.targets if isinstance(node, ast.Assign) else []:
-                    targets = target.elts if isinstance(target, ast.Tuple) else [target]
-                    values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value] * len(targets)
-                    for one, value in zip(targets, values):
-                        names.setdefault(ast.unparse(one), []).append(value)
-            found += [
-                (node, names)
-                for node in ast.walk(function)
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in errors
-            ]
-    return found
-
-
-def words(node: ast.AST, names: dict[str, list[ast.expr]]) -> list[str]:
-    """The texts that an expression may become, with a NUL where something is put in."""
+def words(node: ast.AST) -> list[str]:
+    """The texts that an expression may become, as far as they are written there."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return [node.value]
-    if isinstance(node, ast.JoinedStr):
-        return ["".join(str(v.value) if isinstance(v, ast.Constant) else "\0" for v in node.values)]
-    if isinstance(node, ast.BinOp):
-        return [left + right for left in words(node.left, names) for right in words(node.right, names)]
     if isinstance(node, ast.IfExp):
-        return [*words(node.body, names), *words(node.orelse, names)]
-    if isinstance(node, ast.Name) and node.id in names:
-        return [word for value in names[node.id] for word in words(value, {})]
-    return ["\0"]
+        return [*words(node.body), *words(node.orelse)]
+    return []
 
 
 def kinds() -> set[str]:
+    """The closed list of C(error.kind), as the library and the plugins raise them."""
     found = {
         word
-        for call, names in raised()
+        for path in [*ROOT.glob("plugins/module_utils/*.py"), *ROOT.glob("plugins/plugin_utils/*.py")]
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
         for key in call.keywords
         if key.arg == "kind"
-        for word in words(key.value, names)
+        for word in words(key.value)
     }
     for node in ast.walk(tree("module_utils", "_errors")):
         if isinstance(node, ast.ClassDef):
@@ -480,8 +451,8 @@ def kinds() -> set[str]:
                 if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == "kind"
                 if isinstance(item.value, ast.Constant)
             }
-    # The root's word is never used: whoever raises the root says which kind it is. NUL: handed on from another error.
-    return found - {"error", "\0"}
+    # The root's word is never used: whoever raises the root says which kind it is.
+    return found - {"error"}
 
 
 def test_every_kind_of_failure_is_explained() -> None:
@@ -498,15 +469,3 @@ def test_the_module_lists_every_kind_of_failure() -> None:
     module = importlib.import_module(f"{NAMESPACE}.plugins.modules.etl_action")
     returned = yaml.safe_load(module.RETURN)["error"]["contains"]["kind"]["description"]
     assert set(re.findall(r"V\((\w+)\)", " ".join(returned))) == kinds()
-
-
-def test_every_message_is_in_the_guide() -> None:
-    """Its fixed parts are; so whoever searches the page for a few words of a message finds it."""
-    text = (ROOT / "docs" / "docsite" / "rst" / "guide_troubleshooting.rst").read_text(encoding="utf-8")
-    guide = re.sub(r"\s+", " ", text).lower()
-    missing = set()
-    for call, names in raised():
-        for message in words(call.args[0], names) if call.args else []:
-            parts = [part.strip(" .,:;()'") for part in message.split("\0")]
-            missing |= {part for part in parts if len(part) > 12 and part.lower() not in guide}
-    assert missing == set()

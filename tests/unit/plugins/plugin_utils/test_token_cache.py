@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _private_files
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _run_files
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     AuthenticationError,
     HelixError,
@@ -220,7 +220,7 @@ def test_an_entry_of_somebody_else_is_ignored(ask, folder, monkeypatch):
             values[stat.ST_UID] += 1
         return os.stat_result(values)
 
-    monkeypatch.setattr(_private_files.os, "fstat", foreign)
+    monkeypatch.setattr(_run_files.os, "fstat", foreign)
     assert ask() == "token-2"
 
 
@@ -275,7 +275,7 @@ def test_a_file_system_without_locks_means_no_cache(ask, server, monkeypatch):
     def refuse(descriptor, operation):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(_private_files.fcntl, "flock", refuse)
+    monkeypatch.setattr(_run_files.fcntl, "flock", refuse)
     with pytest.raises(PrivateFolderError, match="No locks available"):
         ask()
     assert server.calls == 0
@@ -285,7 +285,7 @@ def test_a_full_disk_costs_the_cache_and_not_the_token(ask, folder, server, monk
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_private_files.json, "dump", full)
+    monkeypatch.setattr(_run_files.json, "dump", full)
     assert ask() == "token-1"
     assert ask() == "token-2"
     assert sorted(path.suffix for path in folder.iterdir()) == [".lock"]
