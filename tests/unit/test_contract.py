@@ -464,8 +464,17 @@ def words(node: ast.AST, names: dict[str, list[ast.expr]]) -> list[str]:
     return ["\0"]
 
 
+def failures_of_exchanges() -> list[ast.Tuple]:
+    """The rules in _http.py: whether one applies, kind, words, remedy, flags."""
+    tables = [node for node in ast.walk(tree("module_utils", "_http")) if isinstance(node, ast.AnnAssign)]
+    (table,) = [node.value for node in tables if ast.unparse(node.target) == "rules"]
+    assert isinstance(table, ast.Tuple)
+    return [rule for rule in table.elts if isinstance(rule, ast.Tuple)]
+
+
 def kinds() -> set[str]:
-    found = {
+    found = {ast.literal_eval(rule.elts[1]) for rule in failures_of_exchanges()}
+    found |= {
         word
         for call, names in raised()
         for key in call.keywords
@@ -509,4 +518,7 @@ def test_every_message_is_in_the_guide() -> None:
         for message in words(call.args[0], names) if call.args else []:
             parts = [part.strip(" .,:;()'") for part in message.split("\0")]
             missing |= {part for part in parts if len(part) > 12 and part.lower() not in guide}
+    for rule in failures_of_exchanges():
+        for message in words(rule.elts[2], {}):
+            missing |= {part for part in message.split("\0") if part.strip(" :(").lower() not in guide}
     assert missing == set()
