@@ -13,59 +13,62 @@ options:
   url:
     description:
       - Base address of the BMC Helix tenant, for example V(https://acme-itom.onbmc.com).
-      - A bare host name is completed with V(https://). A port and a path prefix are allowed; a user name or a password
-        are not.
-      - If not set, the environment variable E(HELIX_URL) is used. The option or the variable is needed.
+      - Required. Set the option or the environment variable E(HELIX_URL).
+      - V(https://) is added to a host name without a scheme. A port and a path prefix are allowed; a user name or a
+        password is not. A path that starts with V(/opt/api) or V(/ims) is removed. Write IPv6 addresses in brackets.
     type: str
   login_url:
     description:
-      - Base address of the BMC Helix Portal, where it differs from O(url).
-      - If not set, the environment variable E(HELIX_LOGIN_URL) is used, and else O(url).
+      - Base address of the BMC Helix Portal, if it differs from O(url).
+      - If not set, the environment variable E(HELIX_LOGIN_URL) is used, or else O(url).
     type: str
   allow_http:
     description:
-      - Whether an address may begin with V(http://), which sends keys and tokens in the clear. For test servers.
+      - Whether an address may start with V(http://), which sends keys and tokens unencrypted. Use it for test servers
+        only.
       - If not set, the environment variable E(HELIX_ALLOW_HTTP) is used.
     type: bool
     default: false
   access_key:
     description:
-      - The access key of a programmatic access key pair of type C(Access key).
+      - The access key of a programmatic access key pair of type C(Access key), at least 4 characters. Surrounding white
+        space is removed.
       - If not set, the environment variable E(HELIX_ACCESS_KEY) is used.
     type: str
   access_secret_key:
     description:
-      - The secret that belongs to O(access_key).
+      - The secret that belongs to O(access_key), at least 4 characters. Surrounding white space is removed.
       - If not set, the environment variable E(HELIX_ACCESS_SECRET_KEY) is used.
     type: str
   tenant_id:
     description:
-      - The tenant, sent with the login where it is given. Most portals need none.
+      - The tenant to log in to. Most portals do not require it.
       - If not set, the environment variable E(HELIX_TENANT_ID) is used.
     type: str
   token:
     description:
-      - A ready JSON web token. It lives about 15 minutes.
-      - With O(access_key) and O(access_secret_key) beside it, it is used first and renewed by the keys; without them
-        the
-        task fails when it expires.
+      - A JSON web token. It is valid for about 15 minutes.
+      - If O(access_key) and O(access_secret_key) are also set, the token is used first, and the module logs in when it
+        expires. Without them, the task fails when the token expires.
       - If not set, the environment variable E(HELIX_TOKEN) is used.
     type: str
   validate_certs:
     description:
-      - Whether the TLS certificate of the server is verified. Turn it off for a test server only.
+      - Whether to verify the TLS certificate of the server. Disable it for test servers only.
       - If not set, the environment variable E(HELIX_VALIDATE_CERTS) is used.
     type: bool
     default: true
   ca_path:
     description:
-      - A PEM file (or an OpenSSL folder) with the certificate authorities to trust, on the host that the task runs on.
-      - If not set, the environment variable E(HELIX_CA_PATH) is used; else the file that E(REQUESTS_CA_BUNDLE) or
-        E(SSL_CERT_FILE) names, else the bundle of the operating system, else the one of the Python package C(certifi).
+      - A PEM file (or a folder prepared with C(openssl rehash)) with the certificate authorities to trust, on the host
+        that runs the task.
+      - If not set, the environment variable E(HELIX_CA_PATH) is used, or else the file that E(REQUESTS_CA_BUNDLE) or
+        E(SSL_CERT_FILE) names, or else the bundle of the operating system, or else that of the Python package
+        C(certifi). A file that is named but does not exist is an error.
     type: path
   client_cert:
     description:
-      - A PEM file with the client certificate (and its key, unless O(client_key) is given), for gateways that demand
+      - A PEM file with the client certificate (and its key, unless O(client_key) is set), for gateways that require
         one.
       - If not set, the environment variable E(HELIX_CLIENT_CERT) is used.
     type: path
@@ -76,19 +79,21 @@ options:
     type: path
   proxy:
     description:
-      - Address of a forward proxy, V(http://[USER:PASSWORD@]HOST:PORT). It is used for every request.
-      - If not set, the environment variable E(HELIX_PROXY) is used; else E(HTTPS_PROXY) and E(NO_PROXY) are obeyed.
+      - Address of a forward proxy, V(http://[USER:PASSWORD@]HOST:PORT), used for all requests. Without a scheme,
+        V(http://) is added. V(socks5://) and V(socks5h://) require the Python library C(PySocks).
+      - If not set, the environment variable E(HELIX_PROXY) is used, or else E(HTTPS_PROXY) and E(NO_PROXY).
     type: str
   request_timeout:
     description:
-      - Seconds for one HTTP exchange, for the connection and for the answer.
+      - Seconds for one HTTP exchange, for the connection and for the complete response; above 0 and at most 3600.
       - If not set, the environment variable E(HELIX_REQUEST_TIMEOUT) is used.
     type: float
     default: 30
   retries:
     description:
-      - How often a request that only reads is tried again after a lost connection or HTTP 429, 502, 503 or 504, with
-        growing pauses; a C(Retry-After) of the server is respected up to 60 seconds.
+      - How often to retry a request that only reads after a lost connection or HTTP 429, 502, 503, or 504, with
+        increasing pauses; from 0 to 20. A C(Retry-After) header of up to 60 seconds is respected. No retry waits beyond
+        the timeout of the task.
       - A request that starts something is never repeated unless it certainly did not reach the server.
       - If not set, the environment variable E(HELIX_RETRIES) is used.
     type: int

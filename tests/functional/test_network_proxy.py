@@ -59,9 +59,9 @@ def test_refused_credentials(info: Callable[..., ModuleRun], squid: Squid, given
     wrong = squid.url("wrong%40secretZqX8")
     done = info(proxy=f"http://{squid.place}" if given == "none" else wrong)
     assert done["error"]["kind"] == "proxy"
-    assert f"The proxy {squid.place} on the way to https://127.0.0.1:" in done["msg"]
-    assert "demands a user name and password, or refused the ones given (407)" in done["msg"]
-    assert "Give proxy as http://USER:PASSWORD@HOST:PORT" in done["msg"]
+    assert f" through the proxy {squid.place} failed: " in done["msg"]
+    assert "the proxy requires a user name and password, or rejected them (HTTP 407)" in done["msg"]
+    assert "Set proxy to http://USER:PASSWORD@HOST:PORT" in done["msg"]
     assert_no_secret(done["msg"], ["wrong%40secretZqX8", "wrong@secretZqX8"])
 
 
@@ -73,7 +73,7 @@ def test_plain_http_through_the_proxy(
     assert not info(**options, proxy=squid.url()).failed
     done = info(**options, proxy=squid.url("wrong"))
     assert done["error"]["kind"] == "proxy"
-    assert "(407)" in done["msg"]
+    assert "(HTTP 407)" in done["msg"]
 
 
 def test_environment(info: Callable[..., ModuleRun], squid: Squid) -> None:
@@ -85,7 +85,7 @@ def test_environment(info: Callable[..., ModuleRun], squid: Squid) -> None:
     assert not info({"ALL_PROXY": squid.url(), "no_proxy": "127.0.0.1", "NO_PROXY": None}).failed
     assert len(squid.log()) == before + 1, "NO_PROXY is respected"
     done = info({"HTTPS_PROXY": squid.url("wrong"), **without})
-    assert "(407)" in done["msg"]
+    assert "(HTTP 407)" in done["msg"]
     before = len(squid.log())
     assert not info({"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}, proxy=squid.url()).failed
     assert len(squid.log()) == before + 1, "the option proxy is used whatever NO_PROXY says"
@@ -94,13 +94,12 @@ def test_environment(info: Callable[..., ModuleRun], squid: Squid) -> None:
 
 def test_what_the_proxy_cannot_or_may_not_reach(info: Callable[..., ModuleRun], squid: Squid) -> None:
     done = info(url=f"https://127.0.0.1:{squid.forbidden_port}", proxy=squid.url())
-    assert "It answered 403." in done["msg"]
-    assert "whoever runs the proxy" in done["msg"]
+    assert "the proxy refused the connection with HTTP 403" in done["msg"]
+    assert "whether the proxy allows and reaches this address" in done["msg"]
     with_nobody = info(url="https://127.0.0.1:1", proxy=squid.url())
-    assert "It answered 503." in with_nobody["msg"]
-    assert "does not reach the server" in with_nobody["msg"]
+    assert "the proxy refused the connection with HTTP 503" in with_nobody["msg"]
     nowhere = info(proxy="http://127.0.0.1:1")
-    assert "The proxy 127.0.0.1:1 made no connection to https://" in nowhere["msg"]
+    assert " through the proxy 127.0.0.1:1 failed: the proxy could not be used" in nowhere["msg"]
     assert "connection refused" in nowhere["msg"]
     assert nowhere["error"]["kind"] == "proxy"
 

@@ -111,7 +111,7 @@ def cases(parrot: Parrot, core: str) -> list[Case]:
             "start_timeout": 1,
             "poll_interval": 1,
             "run_execution_properties": {"plain": "shown"},
-            "secret_run_execution_properties": {"secret.text": "{{ s_text }}", "secret.number": NUMBER, "flag": True},
+            "secret_run_execution_properties": {"secret.text": "{{ s_text }}", "secret.number": NUMBER},
             **more,
         }
 
@@ -140,10 +140,10 @@ def cases(parrot: Parrot, core: str) -> list[Case]:
         Case(
             "proxy that is not there",
             {"proxy": "{{ s_proxy }}", "retries": 0},
-            "or of the proxy, cannot be used",
+            "or the address of the proxy, is not valid",
             "etl_info",
         ),
-        Case("user in the address", {"url": "{{ s_address }}"}, "must not hold a user name", "etl_info"),
+        Case("user in the address", {"url": "{{ s_address }}"}, "must not contain a user name", "etl_info"),
         Case("secret of the wrong type", run("fine", **wrong_type), "dict"),
         Case("nested secret", run("fine", **nested), "The property x"),
     ]

@@ -20,7 +20,7 @@ PRINCIPAL_ID = "pr1nc Zz05MARKprincipal ünï"
 GIVEN_TOKEN = "g1v{{n}}!#$%&'*+Zz06MARKgiventoken-.^_`|~<\">\\"
 PROPERTY = 'pr0p {{ lookup("pipe","id") }} %s Zz07MARKproperty\nsecond\tline "\\" ünï'
 NUMBER = 918273645546372819
-PROPERTIES = {"secret.text": PROPERTY, "secret.number": NUMBER, "secret.flag": True}
+PROPERTIES = {"secret.text": PROPERTY, "secret.number": NUMBER}
 SECRETS = {
     "access_key": ACCESS_KEY,
     "access_secret_key": ACCESS_SECRET_KEY,
