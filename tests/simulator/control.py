@@ -10,14 +10,14 @@ import copy
 import importlib
 import json
 from collections.abc import Awaitable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Literal, Optional
 
 from aiohttp import web
 
-from .settings import AnyCode, Fields, InputError, Line, Seconds, TimeFormat, Whole, Word, as_object, check, fields_of
+from .settings import AnyCode, Fields, InputError, Line, Seconds, TimeFormat, Whole, Word, as_object, check
 from .tenant import Identity, Tenant, describe_execution
 
 BASE = "/_simulator"
@@ -80,50 +80,37 @@ _UNKNOWN_ID: Fields = {
 }
 
 
-@dataclass
-class Profile:
-    """What was observed of a tenant; None is "not observed". README.md describes the format and the effects."""
-
-    format_version: int = 1
-    status_code: Optional[Literal[200, 204]] = None
-    no_value: Optional[Literal["null", "empty_string", "absent", "empty_body", "null_body"]] = None
-    time_format: Optional[TimeFormat] = None
-    words_case: Optional[Literal["upper", "lower", "title"]] = None
-    state_words: Optional[list[str]] = None
-    exit_words: Optional[list[str]] = None
-    trailing_slash: Optional[Literal["required", "redirected", "optional"]] = None
-    accept: Optional[Literal["strict", "lenient"]] = None
-    unknown_id: Optional[dict[str, Any]] = None
-    forbidden_code: Optional[AnyCode] = None
-    permissions: Optional[list[Literal["read", "write"]]] = None
-    tenant_id_required: Optional[bool] = None
-    token_life_seconds: Optional[Seconds] = None
-    token_claims: Optional[Literal["readable", "opaque"]] = None
-    token_exp: Optional[bool] = None
-    date_header: Optional[bool] = None
-    clock_skew_seconds: Optional[float] = None
-    etl_count: Optional[Whole] = None
-
-
-# field of a profile: (setting, its values if they have other names)
-_SETTING_OF: dict[str, tuple[str, dict[str, Any]]] = {
-    "status_code": ("status_code", {}),
-    "time_format": ("time_format", {}),
-    "words_case": ("words_case", {"upper": "as_is"}),
+# field of a profile: (its values, the setting, the values of the setting if they have other names)
+PROFILE: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "status_code": (Literal[200, 204], "status_code", {}),
+    "time_format": (TimeFormat, "time_format", {}),
+    "words_case": (Literal["upper", "lower", "title"], "words_case", {"upper": "as_is"}),
     "trailing_slash": (
+        Literal["required", "redirected", "optional"],
         "list_without_slash",
         {"required": "not_found", "redirected": "redirect", "optional": "served"},
     ),
-    "accept": ("strict_accept", {"strict": True, "lenient": False}),
-    "forbidden_code": ("forbidden_code", {}),
-    "tenant_id_required": ("tenant_required", {}),
-    "token_life_seconds": ("token_life", {}),
-    "token_claims": ("jwt_opaque", {"readable": False, "opaque": True}),
-    "token_exp": ("jwt_exp", {}),
-    "date_header": ("date_header", {}),
-    "clock_skew_seconds": ("clock_skew", {}),
+    "accept": (Literal["strict", "lenient"], "strict_accept", {"strict": True, "lenient": False}),
+    "forbidden_code": (AnyCode, "forbidden_code", {}),
+    "tenant_id_required": (bool, "tenant_required", {}),
+    "token_life_seconds": (Seconds, "token_life", {}),
+    "token_claims": (Literal["readable", "opaque"], "jwt_opaque", {"readable": False, "opaque": True}),
+    "token_exp": (bool, "jwt_exp", {}),
+    "date_header": (bool, "date_header", {}),
+    "clock_skew_seconds": (float, "clock_skew", {}),
+}
+#: Fields whose effect is more than a setting.
+MORE_OF_A_PROFILE: Fields = {
+    "format_version": Literal[1],
+    "no_value": Literal["null", "empty_string", "absent", "empty_body", "null_body"],
+    "unknown_id": dict[str, Any],
+    "permissions": list[Literal["read", "write"]],
+    "state_words": list[str],
+    "exit_words": list[str],
+    "etl_count": Whole,
 }
 _NO_VALUE = {"null": "json_null", "empty_string": "empty_string", "absent": "absent", "null_body": "null"}
+_DOCUMENTED = ("RUNNING", "WAITING", "ENDED", "ABORTED", "SERVICE_ON", "SERVICE_OFF", "OK", "WARNING", "ERROR")
 _FIRST_ID = {"state": 900_001, "exit": 910_001, "more": 920_001}
 
 
@@ -131,42 +118,40 @@ def apply_profile(identity: Identity, given: dict[str, Any]) -> list[str]:
     """Make the tenant behave like the observed one; return the names of the fields that have no effect."""
     if given.get("format_version") != 1:
         raise InputError(f"The profile has format_version {given.get('format_version')!r}; this simulator reads 1.")
-    known = {name: value for name, value in given.items() if name in fields_of(Profile)}
-    profile = Profile(**check(Profile, known, "The profile"))
+    hints = {**{name: hint for name, (hint, _setting, _values) in PROFILE.items()}, **MORE_OF_A_PROFILE}
+    # A field that is null was not observed.
+    known = {name: value for name, value in given.items() if name in hints and value is not None}
+    profile = check(hints, known, "The profile")
     config: dict[str, Any] = {}
-    for name, (setting, values) in _SETTING_OF.items():
-        value = getattr(profile, name)
-        if value is not None:
-            config[setting] = values.get(value, value) if values else value
-    if profile.no_value is not None:
-        config["none_style"] = _NO_VALUE.get(profile.no_value, f"{profile.status_code or 204}_empty")
-    unknown_id = check(_UNKNOWN_ID, profile.unknown_id or {}, "The profile's 'unknown_id'")
+    for name, (_hint, setting, values) in PROFILE.items():
+        if name in profile:
+            config[setting] = values.get(profile[name], profile[name])
+    if "no_value" in profile:
+        config["none_style"] = _NO_VALUE.get(profile["no_value"], f"{profile.get('status_code', 204)}_empty")
+    unknown_id = check(_UNKNOWN_ID, profile.get("unknown_id", {}), "The profile's 'unknown_id'")
     for part, setting in (("code", "not_found_code"), ("shape", "not_found_style"), ("content_type", "not_found_type")):
         if unknown_id.get(part) is not None:
             config[setting] = unknown_id[part]
     identity.config = {**config, **identity.config}
-    if profile.permissions is not None:
-        identity.permissions = list(profile.permissions)
+    identity.permissions = profile.get("permissions", identity.permissions)
     _add_etls(identity, profile)
-    return sorted(set(given) - set(known))
+    return sorted(set(given) - set(hints))
 
 
-def _add_etls(identity: Identity, profile: Profile) -> None:
+def _add_etls(identity: Identity, profile: dict[str, Any]) -> None:
     """Every observed word is shown by an ETL, and there are as many ETLs as were observed."""
     etls: list[dict[str, Any]] = identity.scenario.setdefault("etls", [])
     shown = Tenant(Identity(scenario={"etls": etls})).etls.values()
-    states = {(etl.state or "").upper() for etl in shown}
-    exits = {(etl.exit_code or "").upper() for etl in shown}
-    for number, word in enumerate(profile.state_words or []):
-        if word.upper() not in states:
-            kind = "service" if word.upper().startswith("SERVICE") else "batch"
-            look: dict[str, Any] = {"name": f"State {word}", "kind": kind, "state": word.upper(), "duration": None}
-            etls.append({"id": _FIRST_ID["state"] + number, **look})
-    for number, word in enumerate(profile.exit_words or []):
-        if word.upper() not in exits:
-            look = {"name": f"Exit {word}", "state": "ENDED", "exit_code": word.upper(), "last_exec_age": 3600}
-            etls.append({"id": _FIRST_ID["exit"] + number, **look})
-    missing = range((profile.etl_count or 0) - len(etls))
+    seen = {"state": {etl.state for etl in shown}, "exit": {etl.exit_code for etl in shown}}
+    for sort in ("state", "exit"):
+        for number, text in enumerate(profile.get(f"{sort}_words", [])):
+            word = text.upper() if text.upper() in _DOCUMENTED else text
+            look: dict[str, Any] = {"state": "ENDED", "exit_code": word, "last_exec_age": 3600}
+            if sort == "state":
+                look = {"state": word, "kind": "service" if word.startswith("SERVICE") else "batch", "duration": None}
+            if word not in seen[sort]:
+                etls.append({"id": _FIRST_ID[sort] + number, "name": f"Shows the {sort} {word}", **look})
+    missing = range(profile.get("etl_count", 0) - len(etls))
     etls.extend({"id": _FIRST_ID["more"] + number, "name": f"ETL of the profile {number + 1}"} for number in missing)
 
 
