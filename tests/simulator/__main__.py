@@ -125,6 +125,7 @@ async def serve(options: argparse.Namespace, folder: Path) -> None:
             page_runner, page_port = await start(page, options.host, options.page_port, None)
             stack.push_async_callback(page_runner.cleanup)
             ready["page"] = f"http://{host}:{page_port}/"
+        stop = _stop_event(options)
         # A reader sees the whole file or none.
         draft = ready_file.with_suffix(".draft")
         draft.write_text(json.dumps(ready), encoding="utf-8")
@@ -132,10 +133,16 @@ async def serve(options: argparse.Namespace, folder: Path) -> None:
         stack.callback(ready_file.unlink, missing_ok=True)
         if not options.quiet:
             print(greeting(tenant.identity, ready), flush=True)
-        await _until_stopped(options, front)
+        while not stop.is_set():
+            left = None if options.stop_after is None else front.last_used + options.stop_after - time.monotonic()
+            if left is not None and left <= 0:
+                return
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(stop.wait(), left)
 
 
-async def _until_stopped(options: argparse.Namespace, front: Any) -> None:
+def _stop_event(options: argparse.Namespace) -> asyncio.Event:
+    """Set by a signal, or when standard input closes."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -148,12 +155,7 @@ async def _until_stopped(options: argparse.Namespace, front: Any) -> None:
 
     if options.stop_with_stdin:
         loop.add_reader(sys.stdin.fileno(), read_input)
-    while not stop.is_set():
-        left = None if options.stop_after is None else front.last_used + options.stop_after - time.monotonic()
-        if left is not None and left <= 0:
-            return
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(stop.wait(), left)
+    return stop
 
 
 def greeting(identity: Any, ready: dict[str, Any]) -> str:

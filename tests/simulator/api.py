@@ -148,7 +148,8 @@ def _serve(tenant: Tenant, call: Call, entry: Entry, body: bytes, lag: float | N
         return Answer(tenant.settings.not_found_code, text, tenant.settings.not_found_type or content_type)
     if call.exchange == "status":
         etl.advance(tenant.now())
-        return _status(tenant, etl, etl.seen_at(tenant.now() - _lag(tenant, lag)))
+        etl.reads += 1
+        return _status(tenant, etl, etl.seen_at(tenant.now() - _lag(tenant.settings.replica_lag, etl, lag)))
     outcome = etl.request(call.exchange, tenant.now(), entry.n, properties)
     entry.accepted = outcome.accepted
     if outcome.code != 200:
@@ -175,10 +176,9 @@ def _list_item(etl: Etl) -> dict[str, Any]:
     return {**fields, **etl.behavior.list_overlay}
 
 
-def _lag(tenant: Tenant, lag: float | None) -> float:
-    lags = tenant.settings.replica_lag
+def _lag(lags: list[float], etl: Etl, lag: float | None) -> float:
     if lag is None and lags:
-        return lags[tenant.journal.received["status"] % len(lags)]
+        return lags[etl.reads % len(lags)]
     return lag or 0
 
 
@@ -190,7 +190,7 @@ def _status(tenant: Tenant, etl: Etl, seen: Seen) -> Answer:
         "status": _shown_word(settings, settings.state_words, seen.state),
         "task_id": etl.id,
         "exit_code": _shown_word(settings, settings.exit_words, seen.exit_code),
-        "last_exec_ts": _shown_time(tenant, seen.last_exec),
+        "last_exec_ts": _shown_time(settings, etl, seen.last_exec),
     }
     return as_json({**fields, **overlay}, settings.status_code)
 
@@ -202,13 +202,13 @@ def _shown_word(settings: Settings, words: Mapping[str, str | None], word: str |
     return shown.lower() if settings.words_case == "lower" else shown.title()
 
 
-def _shown_time(tenant: Tenant, moment: float | None) -> Any:
+def _shown_time(settings: Settings, etl: Etl, moment: float | None) -> Any:
     if moment is None:
         return None
-    form = tenant.settings.time_format
+    form = settings.time_format
     if isinstance(form, list):
-        form = form[tenant.journal.received["status"] % len(form)] if form else "z"
-    return _TIME_FORMATS[form](moment + tenant.settings.clock_skew)
+        form = form[etl.reads % len(form)] if form else "z"
+    return _TIME_FORMATS[form](moment + settings.clock_skew)
 
 
 def _no_status(style: str, etl_id: int, status: int) -> Answer:

@@ -20,7 +20,7 @@ from typing import Any, Callable
 from urllib.parse import urlsplit
 
 _PACKAGE = Path(__file__).resolve().parent
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 
 
 class SimulatorError(RuntimeError):

@@ -125,6 +125,7 @@ class Etl:
         self.exit_code = values.get("exit_code", "OK" if has_history and self.state != "ABORTED" else None)
         self.last_exec = now - _DAY if has_history else None
         self.scheduled = False
+        self.reads = 0
         self.running: list[Execution] = []
         self.not_begun: dict[int, Execution] = {}
         self._in_line: deque[Execution] = deque()
