@@ -2,15 +2,16 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Starting, stopping and steering the simulator; its page, its documentation."""
+"""The contract of the simulator: the API that it simulates, its faults, its control interface, its command line."""
 
 from __future__ import annotations
 
-import ast
-import html.parser
+import email.utils
+import gzip
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -19,451 +20,976 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
+from urllib.parse import urlsplit
 
+import jsonschema
+import jwt
 import pytest
+import requests
+import yaml
 
 from tests.simulator import control as control_module
 from tests.simulator.__main__ import main
+from tests.simulator.api import ETLS, LOGIN, REFRESH
 from tests.simulator.client import Control, SimulatorError, SimulatorProcess
-from tests.simulator.describe import tables
-from tests.simulator.probe import ETLS, Probe
-from tests.simulator.world import World
+from tests.simulator.settings import fields_of
 
-FOLDER = Path(control_module.__file__).parent
-ROOT = FOLDER.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "tests" / "simulator"
+DESCRIPTION = yaml.safe_load((ROOT / "docs" / "openapi" / "bmc_helix_etl.yaml").read_text(encoding="utf-8"))
+ACTIONS = ("run", "schedule", "stop", "kill")
+EMPTY: dict[str, Any] = {"run_execution_properties": {}}
+
+
+class Api(requests.Session):
+    """A client of the API that keeps one connection, its token, and every response."""
+
+    def __init__(self, simulator: SimulatorProcess) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.simulator = simulator
+        self.verify = simulator.ca_file or True
+        self.headers.update({"Accept": "application/json", "Content-Type": "application/json"})
+        self.seen: list[requests.Response] = []
+
+    def call(self, method: str, path: str, body: Any = None, timeout: Any = 30, **headers: Any) -> requests.Response:
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body)
+        url, sent = self.simulator.url + path, {name.replace("_", "-"): value for name, value in headers.items()}
+        self.seen.append(self.request(method, url, sent, content, allow_redirects=False, timeout=timeout, headers=sent))
+        return self.seen[-1]
+
+    def login(self, **changes: Any) -> requests.Response:
+        keys = {"access_key": self.simulator.access_key, "access_secret_key": self.simulator.access_secret_key}
+        reply = self.call("POST", LOGIN, {**keys, **changes})
+        if reply.status_code == 200:
+            self.headers["Authorization"] = f"Bearer {reply.json()['json_web_token']}"
+        return reply
+
+    def list(self) -> requests.Response:
+        return self.call("GET", f"{ETLS}/")
+
+    def status(self, etl_id: Any = 321) -> requests.Response:
+        return self.call("GET", f"{ETLS}/{etl_id}/status")
+
+    def act(self, action: str, etl_id: Any = 321, timeout: Any = 30, **properties: Any) -> requests.Response:
+        body = {"run_execution_properties": properties} if action in ("run", "schedule") else None
+        return self.call("POST", f"{ETLS}/{etl_id}/{action}", body, timeout)
+
+    def word(self, action: str, etl_id: int = 321) -> Any:
+        return self.act(action, etl_id).json()["request_status"]
+
+    def shown(self, etl_id: int = 321) -> tuple[Any, Any]:
+        status = self.status(etl_id).json()
+        return status["status"], status["exit_code"]
 
 
 @pytest.fixture(scope="module")
 def sim() -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(https=False) as process:
+    with SimulatorProcess(https=False, speed=0) as process:
         yield process
 
 
 @pytest.fixture
 def control(sim: SimulatorProcess) -> Control:
+    """A fresh server whose clock is stopped."""
     sim.control.reset()
+    sim.control.configure(token_life=10**9)
     return sim.control
 
 
 @pytest.fixture
-def api(sim: SimulatorProcess, control: Control) -> Iterator[Probe]:
-    probe = Probe(sim)
-    probe.login()
-    yield probe
-    probe.close()
+def api(sim: SimulatorProcess, control: Control) -> Iterator[Api]:
+    with Api(sim) as client:
+        client.login()
+        yield client
 
 
-# --- the record ---------------------------------------------------------------------------------------------------
+# --- the OpenAPI description ------------------------------------------------------------------------------------------
 
 
-def test_every_request_is_recorded(api: Probe, control: Control) -> None:
+def violation(response: requests.Response) -> Optional[str]:
+    """What the description does not allow about this response."""
+    path, method = urlsplit(response.request.url or "").path, str(response.request.method).lower()
+    found = [item for template, item in DESCRIPTION["paths"].items() if re.fullmatch(_pattern(template), str(path))]
+    declared = found[0][method]["responses"]
+    code = str(response.status_code)
+    answer = declared.get(code) or declared.get(f"{code[0]}XX")
+    if answer is None:
+        return f"status {code} of {path}"
+    if "$ref" in answer:
+        answer = DESCRIPTION["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+    if not response.content:
+        return None if code == "204" or "*/*" in answer["content"] else f"no body with {code}"
+    media = answer["content"].get(response.headers["Content-Type"], answer["content"].get("*/*"))
+    if media is None:
+        return f"type {response.headers['Content-Type']}"
+    schema = {**media.get("schema", {}), "components": DESCRIPTION["components"]}
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(response.json() if "schema" in media else None)
+    return next((error.message for error in errors), None)
+
+
+def _pattern(template: str) -> str:
+    return re.sub(r"\{\w+\}", "[^/]+", template)
+
+
+@pytest.mark.parametrize(
+    ("none_style", "not_found_style"),
+    [("json_null", "json"), ("absent", "text"), ("empty_string", "html"), ("204_empty", "empty"), ("null", "json")],
+)
+def test_answers_match_the_description(api: Api, control: Control, none_style: str, not_found_style: str) -> None:
+    control.configure(none_style=none_style, not_found_style=not_found_style)
+    control.put_etl(1)
+    control.put_etl(2, kind="service", state="SERVICE_ON")
+    control.put_etl(3, state="RUNNING", run_when_running="http_500")
+    control.put_etl(4, engine="refuses")
+    for etl_id in (1, 2, 3, 4, 5):
+        api.status(etl_id)
+        for action in ACTIONS:
+            api.act(action, etl_id)
+    api.list()
+    api.login(access_secret_key="wrong")
+    api.login(tenant_id="wrong")
+    api.call("POST", f"{ETLS}/1/run", b"{")
+    api.call("GET", f"{ETLS}/1/status", Authorization="Bearer wrong")
+    control.put_key(api.simulator.access_key, permissions=["read"])
+    api.act("run", 1)
+    control.fault({}, {"kind": "status", "code": 502}, times=-1)
+    api.list()
+    assert [problem for problem in map(violation, api.seen) if problem] == []
+    assert {200, 400, 401, 403, 404, 500, 502} <= {response.status_code for response in api.seen}
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        ({"kind": "edit", "set": {"status": 7}}, "7 is not of type 'string', 'null'"),
+        ({"kind": "edit", "set": {"last_exec_ts": "soon"}}, "'soon' is not valid"),
+        ({"kind": "wrong_shape"}, "42 is not of type 'object', 'null'"),
+        ({"kind": "html_200"}, "type text/html"),
+        ({"kind": "redirect"}, "status 302"),
+    ],
+)
+def test_description_would_find_a_wrong_answer(api: Api, control: Control, fault: Any, problem: str) -> None:
+    control.put_etl(321, state="ENDED")
+    control.fault({"exchange": "status"}, fault)
+    assert problem in str(violation(api.status()))
+
+
+def test_description_says_how_sure_it_is() -> None:
+    for item in DESCRIPTION["paths"].values():
+        for operation in (item[method] for method in ("get", "post") if method in item):
+            assert operation["x-confidence"] in ("documented", "seen", "inferred")
+            assert all(page.startswith("https://docs.bmc.com/") for page in operation["x-source"])
+
+
+# --- keys and tokens --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"access_secret_key": "wrong"}, 401),
+        ({"access_key": None}, 401),
+        ({"access_key": ["a", "list"]}, 401),
+        ({"tenant_id": "1234567890"}, 200),
+        ({"tenant_id": "another"}, 404),
+    ],
+)
+def test_login(api: Api, control: Control, changes: dict[str, Any], status: int) -> None:
+    assert api.login(**changes).status_code == status
+    assert api.call("POST", LOGIN, b"[]").status_code == 400
+    control.configure(tenant_required=True)
+    assert api.login().status_code == 404
+
+
+def test_key_is_deactivated_expires_and_rotates(api: Api, control: Control) -> None:
+    key = api.simulator.access_key
+    control.put_key(key, active=False)
+    assert (api.login().status_code, api.list().status_code) == (401, 200), "an issued JWT stays valid"
+    control.put_key(key, active=True, expires_in=60, revoke=True)
+    assert (api.list().status_code, api.login().status_code) == (401, 200)
+    control.advance(60)
+    assert api.login().status_code == 401
+    control.put_key(key, expires_in=None, secret="another", grace=60)
+    assert [api.login().status_code, api.login(access_secret_key="another").status_code] == [200, 200]
+    control.advance(61)
+    assert [api.login().status_code, api.login(access_secret_key="another").status_code] == [401, 200]
+    control.put_key("second", secret="its secret")
+    assert api.login(access_key="second", access_secret_key="its secret").json()["principal_id"] == "second"
+
+
+def test_permissions(api: Api, control: Control) -> None:
     control.put_etl(321)
-    since = control.requests()[-1]["n"]
-    api.call("POST", f"{ETLS}321/run", {"run_execution_properties": {"a": "1"}}, {"User-Agent": "me/1"})
-    api.call("GET", f"{ETLS}321/status", None, {"Accept": "text/html", "Authorization": None})
-    run, status = control.requests(since=since)
-    assert abs(run.pop("time") - time.time()) < 60
-    assert abs(run.pop("real_time") - time.time()) < 60
-    assert run == {
-        "n": 2,
-        "method": "POST",
-        "path": f"{ETLS}321/run",
-        "exchange": "run",
-        "etl_id": 321,
-        "write": True,
-        "accept": "application/json",
-        "content_type": "application/json",
-        "user_agent": "me/1",
-        "has_authorization": True,
-        "token_serial": 1,
-        "connection": 1,
-        "body": {"run_execution_properties": {"a": "1"}},
-        "status": 200,
-        "accepted": True,
-        "fault": None,
+    control.put_key(api.simulator.access_key, permissions=["read"])
+    assert [api.list().status_code, api.status().status_code, api.act("run").status_code] == [200, 200, 403]
+    control.configure(forbidden_code=401)
+    control.put_key(api.simulator.access_key, permissions=["write"])
+    assert [api.list().status_code, api.status().status_code, api.act("run").status_code] == [401, 401, 200]
+
+
+def test_tokens(api: Api, control: Control) -> None:
+    control.configure(token_life=900)
+    claims = jwt.decode(api.login().json()["json_web_token"], options={"verify_signature": False})
+    assert (claims["exp"] - claims["iat"], claims["iat"]) == (900, int(control.clock()["now"]))
+    control.advance(899)
+    assert api.list().status_code == 200
+    control.advance(1)
+    assert (api.list().status_code, control.counters()["unauthorized"]) == (401, 1)
+    control.configure(jwt_exp=False)
+    token = api.login().json()["json_web_token"]
+    assert "exp" not in jwt.decode(token, options={"verify_signature": False})
+    for authorization in (None, "Bearer", f"Bearer {token[:-9]}{token[-9:][::-1]}", "Basic dXNlcjpwYXNz"):
+        assert api.call("GET", f"{ETLS}/", Authorization=authorization).status_code == 401
+    control.configure(jwt_opaque=True)
+    assert "." not in api.login().json()["json_web_token"]
+    assert api.list().status_code == 200
+    control.revoke_tokens()
+    assert api.list().status_code == 401
+
+
+def test_refresh(api: Api, control: Control) -> None:
+    def refresh(token: Any) -> requests.Response:
+        return api.call("POST", REFRESH, {"token": token})
+
+    token = api.login().json()["token"]
+    assert set(refresh(token).json()) == {"json_web_token"}
+    for mode, status in (("refused", 401), ("absent", 404), ("rotates", 200)):
+        control.configure(refresh_mode=mode)
+        assert refresh(token).status_code == status
+    assert refresh(token).status_code == 401, "it was rotated away"
+    token = api.login().json()["token"]
+    control.revoke_tokens(refresh_too=True)
+    assert refresh(token).status_code == 401
+
+
+# --- requests and answers ---------------------------------------------------------------------------------------------
+
+
+def test_form_of_requests(api: Api, control: Control) -> None:
+    control.put_etl(321)
+    for accept in (None, "*/*", "application/json, text/plain"):
+        reply = api.call("GET", f"{ETLS}/", Accept=accept)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (400, "validation.request.accept.invalid")
+    control.configure(strict_accept=False)
+    assert api.call("GET", f"{ETLS}/", Accept="*/*").status_code == 200
+    run = f"{ETLS}/321/run"
+    assert api.call("POST", run, EMPTY, Content_Type="text/plain").status_code == 415
+    assert api.call("POST", run, EMPTY, Content_Type="application/json; charset=utf-8").status_code == 200
+    control.configure(strict_content_type="all")
+    assert api.call("GET", f"{ETLS}/", Content_Type=None).status_code == 415
+    assert [api.call("GET", run).status_code, api.call("POST", f"{ETLS}/", {}).status_code] == [405, 405]
+    assert [api.call("GET", path).status_code for path in (f"{ETLS}/321", f"{ETLS}/321/status/", "/opt")] == [404] * 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "body", "status"),
+    [
+        ("strict", b'{"run_execution_properties": {"a": "1"}}', 200),
+        ("strict", b'{"run_execution_properties": {}}', 200),
+        ("strict", b"{}", 400),
+        ("strict", b"", 400),
+        ("strict", b"[]", 400),
+        ("strict", b'{"run_execution_properties": {"a": 1}}', 400),
+        ("lenient", b"", 200),
+        ("lenient", b"{}", 200),
+        ("filled", b'{"run_execution_properties": {}}', 400),
+    ],
+)
+def test_bodies(api: Api, control: Control, mode: str, body: bytes, status: int) -> None:
+    control.put_etl(321)
+    control.configure(run_body=mode)
+    for action in ("run", "schedule"):
+        assert api.call("POST", f"{ETLS}/321/{action}", body).status_code == status
+        assert control.requests(exchange=action)[0]["accepted"] == (status == 200)
+    assert api.call("POST", f"{ETLS}/321/stop", b"{}").status_code == 400
+    control.configure(stop_body="ignored")
+    assert api.call("POST", f"{ETLS}/321/stop", b"{}").status_code == 200
+
+
+def test_list(api: Api, control: Control) -> None:
+    control.put_etl(53, name="VMware")
+    control.put_etl(54, listed=False)
+    control.put_etl(55, run_configurations=[], list_overlay={"etl_id": "55", "name": "\x1b]52;c;eA==\x07"})
+    configurations = [{"name": "Default", "active": True, "run_configuration_id": 1053}]
+    assert api.list().json() == [
+        {"name": "VMware", "etl_id": 53, "run_configurations": configurations},
+        {"name": "\x1b]52;c;eA==\x07", "etl_id": "55", "run_configurations": []},
+    ]
+    assert api.status(54).status_code == 200
+    for mode, status in (("redirect", 301), ("not_found", 404), ("served", 200)):
+        control.configure(list_without_slash=mode)
+        assert api.call("GET", ETLS).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("style", "status", "text"),
+    [
+        ("json_null", 200, '{"status": null, "task_id": 321, "exit_code": null, "last_exec_ts": null}'),
+        ("empty_string", 200, '{"status": "", "task_id": 321, "exit_code": "", "last_exec_ts": ""}'),
+        ("absent", 200, '{"task_id": 321}'),
+        ("null", 200, "null"),
+        ("204_empty", 204, ""),
+        ("200_empty", 200, ""),
+    ],
+)
+def test_no_value(api: Api, control: Control, style: str, status: int, text: str) -> None:
+    control.put_etl(321)
+    control.configure(none_style=style)
+    assert (api.status().status_code, api.status().text) == (status, text)
+    control.configure(none_style="json_null")
+    control.patch_etl(321, none_style=style)
+    assert api.status().text == text
+
+
+def test_not_found(api: Api, control: Control) -> None:
+    for style, text in (("json", '{"error": "ETL not found"}'), ("text", "ETL not found"), ("empty", "")):
+        control.configure(not_found_style=style, not_found_code=404, not_found_type="text/x-odd")
+        for reply in (api.status(9), api.status("x"), *(api.act(action, 9) for action in ACTIONS)):
+            assert (reply.status_code, reply.headers["Content-Type"], reply.text) == (404, "text/x-odd", text)
+
+
+def test_words_and_overlays(api: Api, control: Control) -> None:
+    control.put_etl(321, state="ENDED", exit_code="ERROR", answer_overlay={"task_execution_request_id": True})
+    control.configure(words_case="title", state_words={"ENDED": "DONE"}, exit_words={"ERROR": "FAILED"})
+    assert api.shown() == ("Done", "Failed")
+    assert control.status(321)["state"] == "ENDED", "the true state"
+    control.configure(words_case="lower", request_words={"OK": "PENDING"})
+    assert api.act("stop").json() == {"task_execution_request_id": True, "request_status": "pending"}
+    control.patch_etl(321, status_overlay={"task_id": "321", "more": [1]})
+    assert (api.status().json()["task_id"], api.status().json()["more"]) == ("321", [1])
+
+
+def test_forms_of_the_time(api: Api, control: Control) -> None:
+    control.put_etl(321, state="ENDED", last_exec_ts="2026-01-31T23:59:59Z")
+    forms = {
+        "z": "2026-01-31T23:59:59Z",
+        "offset": "2026-01-31T23:59:59+00:00",
+        "zone": "2026-02-01T01:59:59+02:00",
+        "fraction": "2026-01-31T23:59:59.000Z",
+        "no_zone": "2026-01-31T23:59:59",
+        "space": "2026-01-31 23:59:59",
+        "epoch": 1769903999,
+        "epoch_text": "1769903999",
+        "epoch_ms": 1769903999000,
     }
-    assert (status["status"], status["accept"], status["has_authorization"]) == (401, "text/html", False)
-    assert (status["token_serial"], status["write"], status["body"]) == (None, False, None)
+    for form, shown in forms.items():
+        control.configure(time_format=form)
+        assert api.status().json()["last_exec_ts"] == shown
+    control.configure(time_format=["z", "offset"])
+    assert {api.status().json()["last_exec_ts"] for _number in range(2)} == {forms["z"], forms["offset"]}
 
 
-def test_record_holds_no_secret(sim: SimulatorProcess, api: Probe, control: Control) -> None:
-    refresh = api.login().json["token"]
-    api.refresh(refresh)
-    text = json.dumps([control.requests(), control.counters(), control.config()])
-    for secret in (sim.access_secret_key, api.token, refresh):
-        assert secret
-        assert secret not in text
+def test_clock_of_the_server(api: Api, control: Control) -> None:
+    def date() -> float:
+        return email.utils.parsedate_to_datetime(api.list().headers["Date"]).timestamp()
+
+    control.put_etl(321, state="ENDED", last_exec_age=10)
+    before, stamp = date(), api.status().json()["last_exec_ts"]
+    control.advance(60)
+    assert date() == before + 60
+    control.configure(clock_skew=-86400)
+    assert date() == before + 60 - 86400
+    assert api.status().json()["last_exec_ts"] < stamp
+    control.configure(date_text="Fri, 31 Dec 9999 23:59:59 GMT")
+    assert api.list().headers["Date"] == "Fri, 31 Dec 9999 23:59:59 GMT"
+    control.configure(date_header=False)
+    assert "Date" not in api.list().headers
+    for _number in range(40):
+        control.advance(10**10)
+    control.configure(token_life=10**10, clock_skew=10**10)
+    api.login()
+    assert api.act("run").status_code == 200, "time does not run out"
 
 
-def test_token_serials_tell_logins_apart(api: Probe, control: Control) -> None:
-    api.list()
-    refresh = api.login().json["token"]
-    api.list()
-    api.token = api.refresh(refresh).json["json_web_token"]
-    api.list()
-    assert [entry["token_serial"] for entry in control.requests(exchange="list")] == [1, 2, 3]
+def test_status_204_with_a_body(api: Api, control: Control) -> None:
+    """The documented form, which an HTTP library does not show."""
+    control.put_etl(321, state="ENDED")
+    control.configure(status_code=204)
+    address = urlsplit(api.simulator.url)
+    head = {"Host": "x", "Accept": "application/json", "Authorization": api.headers["Authorization"]}
+    lines = [f"GET {ETLS}/321/status HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        answer = connection.makefile("rb").read().decode()
+    assert answer.startswith("HTTP/1.1 204 ")
+    assert json.loads(answer.partition("\r\n\r\n")[2])["status"] == "ENDED"
+    assert api.list().status_code == 200
 
 
-def test_counters(api: Probe, control: Control) -> None:
+# --- executions -------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_from_request_to_end(api: Api, control: Control) -> None:
+    control.put_etl(321, state="ENDED", exit_code="WARNING", start_lag=2, duration=8, exit="ERROR")
+    before = api.status().json()
+    assert api.act("run", color="blue").json() == {"task_execution_request_id": 21359, "request_status": "OK"}
+    control.advance(1)
+    assert api.status().json() == before, "the engine has not polled for work yet"
+    control.advance(1)
+    assert api.status().json() == {**before, "status": "RUNNING"}, "exit code and time are the previous run's"
+    control.advance(8)
+    assert api.shown() == ("ENDED", "ERROR")
+    assert api.status().json()["last_exec_ts"] == control.clock()["shown"]
+    (execution,) = control.executions(321)
+    assert (execution["properties"], execution["exit"]) == ({"color": "blue"}, "ERROR")
+    assert execution["started_at"] - execution["accepted_at"] == pytest.approx(2)
+    assert execution["ended_at"] - execution["started_at"] == pytest.approx(8)
+    assert execution["cause"] == control.requests(exchange="run")[0]["n"]
+
+
+def test_time_stamp_of_the_start_and_a_jump(api: Api, control: Control) -> None:
+    control.put_etl(321, ts_semantics="start", start_lag=2, duration=8, exits=["ERROR", None])
+    for exit_code in ("ERROR", None, "OK"):
+        api.act("run")
+        control.advance(100)
+        assert api.shown() == ("ENDED", exit_code)
+        assert control.executions()[-1]["ended_at"] == pytest.approx(control.clock()["now"] - 90)
+        assert api.status().json()["last_exec_ts"] < control.clock()["shown"]
+
+
+def test_periodic(api: Api, control: Control) -> None:
+    control.put_etl(321, kind="periodic", duration=8, period=60)
+    assert api.shown() == ("WAITING", "OK")
+    control.advance(180)
+    assert [round(execution["started_at"] - control.clock()["now"]) for execution in control.executions()] == [
+        -120,
+        -60,
+        0,
+    ]
+    assert {execution["cause"] for execution in control.executions()} == {"period"}
+    control.advance(8)
+    api.act("kill")
+    control.advance(600)
+    assert (api.shown()[0], len(control.executions())) == ("ENDED", 3)
+
+
+@pytest.mark.parametrize("state", [None, "ENDED", "ABORTED"])
+def test_schedule(api: Api, control: Control, state: Optional[str]) -> None:
+    control.put_etl(321, state=state, schedule_lag=3, duration=1, period=60)
+    api.act("schedule", color="blue")
+    assert api.shown()[0] == state
+    control.advance(3)
+    assert (api.shown()[0], control.executions()) == ("WAITING", [])
+    control.advance(61)
+    assert (api.shown()[0], control.executions()[0]["properties"]) == ("WAITING", {"color": "blue"})
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "shown"),
+    [
+        ("stop", {}, ("ENDED", "OK")),
+        ("stop", {"kind": "periodic"}, ("WAITING", "OK")),
+        ("stop", {"stop_exit": "WARNING", "stop_state": "ABORTED"}, ("ABORTED", "WARNING")),
+        ("stop", {"stop_effect": "ignored"}, ("RUNNING", None)),
+        ("kill", {}, ("ABORTED", None)),
+        ("kill", {"kill_exit": "KILLED", "kill_state": "ENDED"}, ("ENDED", "KILLED")),
+        ("kill", {"kill_effect": "ignored"}, ("RUNNING", None)),
+    ],
+)
+def test_stop_and_kill(api: Api, control: Control, action: str, fields: dict[str, Any], shown: Any) -> None:
+    control.put_etl(321, duration=None, stop_lag=2, kill_lag=2, **{"exit_code": None, **fields})
+    api.act("run")
+    assert api.word(action) == "OK"
+    assert api.shown()[0] == "RUNNING"
+    control.advance(2)
+    assert api.shown() == shown
+
+
+def test_kill_of_what_is_not_running(api: Api, control: Control) -> None:
+    control.put_etl(321, kind="periodic", kill_waiting_state="ABORTED", start_lag=10)
+    api.act("kill")
+    assert api.shown()[0] == "ABORTED"
+    api.act("run")
+    api.act("stop")
+    assert control.status(321)["not_begun"] == 1
+    api.act("kill")
+    control.advance(60)
+    assert (control.executions(), control.status(321)["not_begun"]) == ([], 0)
+    control.patch_etl(321, when_idle="error")
+    assert [api.word("stop"), api.word("kill")] == ["ERROR", "ERROR"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "code", "overlap"),
+    [("error", 200, None), ("http_500", 500, None), ("queue", 200, False), ("parallel", 200, True)],
+)
+def test_run_while_running(api: Api, control: Control, mode: str, code: int, overlap: Optional[bool]) -> None:
+    control.put_etl(321, duration=10, run_when_running=mode)
+    api.act("run")
+    control.advance(5)
+    reply = api.act("run")
+    assert reply.status_code == code
+    control.advance(60)
+    first, *others = control.executions()
+    assert len(others) == (overlap is not None)
+    if overlap is not None:
+        assert (others[0]["started_at"] < first["ended_at"]) is overlap
+    elif code == 200:
+        assert reply.json() == {"task_execution_request_id": -1, "request_status": "ERROR"}
+
+
+def test_two_requests_before_it_begins_run_twice(api: Api, control: Control) -> None:
+    """The effect of a client that repeats itself: the server does not see RUNNING yet and takes both."""
+    control.put_etl(321, start_lag=5, duration=10)
+    assert [api.word("run"), api.word("run")] == ["OK", "OK"]
+    control.advance(100)
+    assert control.counters()["launches_by_etl"] == {321: 2}
+
+
+def test_service(api: Api, control: Control) -> None:
+    control.put_etl(53, kind="service", start_lag=2, stop_lag=3)
+    assert api.shown(53) == ("SERVICE_OFF", None)
+    for action in ("schedule", "run"):
+        assert api.act(action, 53).json() == {"task_execution_request_id": -1, "request_status": "OK"}
+    control.advance(10_000)
+    assert (api.shown(53), len(control.executions())) == (("SERVICE_ON", None), 1)
+    assert api.word("run", 53) == "ERROR"
+    api.act("stop", 53)
+    control.advance(3)
+    assert api.shown(53) == ("SERVICE_OFF", None)
+
+
+def test_engine(api: Api, control: Control) -> None:
+    control.put_etl(321, state="ENDED", engine="inactive", start_lag=2)
+    before = api.status().json()
+    assert [api.word("run"), api.word("schedule")] == ["OK", "OK"]
+    control.advance(86400)
+    assert api.status().json() == before
+    control.patch_etl(321, engine="active")
+    control.advance(2)
+    assert api.shown()[0] == "RUNNING"
+    control.patch_etl(321, engine="refuses")
+    assert [api.word(action) for action in ACTIONS] == ["ERROR"] * 4
+
+
+@pytest.mark.parametrize(
+    ("word", "work", "runs"),
+    [("ERROR", None, 0), ("WARNING", None, 1), (None, None, 1), ("ERROR", True, 1), ("PENDING", False, 0)],
+)
+def test_word_of_the_answer(api: Api, control: Control, word: Optional[str], work: Optional[bool], runs: int) -> None:
+    control.put_etl(321, answers={"run": word}, answer_work=work)
+    assert api.word("run") == word
+    assert len(control.executions()) == runs
+
+
+def test_somebody_else(api: Api, control: Control) -> None:
+    control.put_etl(321, duration=None)
+    assert control.start(321, duration=5, exit="WARNING")["cause"] == "external"
+    control.advance(5)
+    assert api.shown() == ("ENDED", "WARNING")
+    control.start(321, after=30)
+    control.finish(321, after=60, state="ABORTED", exit="FAILED")
+    control.advance(29)
+    assert api.shown()[0] == "ENDED"
+    control.advance(1)
+    assert api.shown()[0] == "RUNNING"
+    control.advance(30)
+    assert api.shown() == ("ABORTED", "FAILED")
+    assert control.counters()["launches_by_etl"] == {}
+    control.put_etl(322, state="RUNNING", duration=10)
+    control.patch_etl(322, state="ENDED", exit_code="ERROR", last_exec_ts="2026-01-01T00:00:00Z")
+    control.advance(100)
+    assert api.shown(322) == ("ENDED", "ERROR"), "what was under way is dropped"
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "runs", "status"),
+    [
+        ("reset_before", 0, "reset"),
+        ("reset_after", 1, "reset"),
+        ("slow_before_nothing", 0, "closed"),
+        ("cut_json", 1, 200),
+    ],
+)
+@pytest.mark.parametrize("https", [False, True])
+def test_connection_breaks(kind: str, runs: int, status: Any, https: bool, sim: SimulatorProcess, request: Any) -> None:
+    server = request.getfixturevalue("simulator") if https else sim
+    server.control.reset()
+    server.control.put_etl(321, duration=None)
+    with Api(server) as api:
+        api.login()
+        server.control.fault({"exchange": "run"}, {"kind": kind, **({"seconds": 0} if "slow" in kind else {})})
+        with pytest.raises(requests.RequestException):
+            api.act("run")
+        (entry,) = server.control.requests(exchange="run")
+        assert (entry["status"], entry["fault"], entry["accepted"]) == (status, kind, bool(runs))
+        assert len(server.control.executions()) == runs
+        assert api.status().status_code == 200, "the next request has its own connection"
+
+
+@pytest.mark.parametrize("kind", ["slow", "slow_after", "slow_body"])
+def test_slow(api: Api, control: Control, kind: str) -> None:
+    control.put_etl(321, duration=0)
+    control.fault({"exchange": "run"}, {"kind": kind, "seconds": 0.2})
+    begin = time.monotonic()
+    assert api.word("run") == "OK"
+    assert time.monotonic() - begin > 0.19
+    if kind != "slow_body":
+        control.fault({"exchange": "run"}, {"kind": kind, "seconds": 1})
+        with pytest.raises(requests.ReadTimeout):
+            api.act("run", timeout=(30, 0.1))
+        control.wait_until(lambda c: len(c.executions()) == 2)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "content_type", "text", "runs"),
+    [
+        ({"kind": "status"}, 503, "text/plain", "", 0),
+        ({"kind": "status", "code": 500, "body": {"a": 1}}, 500, "application/json", '{"a": 1}', 0),
+        ({"kind": "status", "code": 502, "body": "<p>", "content_type": "text/html"}, 502, "text/html", "<p>", 0),
+        ({"kind": "status", "work": True}, 503, "text/plain", "", 1),
+        ({"kind": "accept_then_status"}, 502, "text/plain", "", 1),
+        ({"kind": "html_200", "body": "<p>mine</p>"}, 200, "text/html", "<p>mine</p>", 0),
+        ({"kind": "wrong_shape", "body": [1]}, 200, "application/json", "[1]", 1),
+        ({"kind": "edit", "set": {"request_status": "A\u202eB"}, "drop": ["task_execution_request_id"]},
+         200, "application/json", '{"request_status": "A\\u202eB"}', 1),
+        ({"kind": "raw", "text": "HTTP/1.1 299 Odd\r\nContent-Type: a/b\r\n\r\nrest"}, 299, "a/b", "rest", 1),
+        ({"kind": "huge", "bytes": 6}, 200, "application/json", "[    ]", 0),
+    ],
+)  # fmt: skip
+def test_wrong_answers(
+    api: Api, control: Control, fault: Any, status: int, content_type: str, text: str, runs: int
+) -> None:
+    control.put_etl(321)
+    control.fault({"exchange": "run"}, fault)
+    reply = api.act("run")
+    assert (reply.status_code, reply.headers["Content-Type"], reply.text) == (status, content_type, text)
+    assert len(control.executions()) == runs
+
+
+def test_headers_of_faults(api: Api, control: Control) -> None:
+    control.fault({}, {"kind": "status", "code": 429, "retry_after": 7, "headers": {"X-Limit": "1"}})
+    assert dict(api.list().headers).items() >= {"Retry-After": "7", "X-Limit": "1"}.items()
+    control.fault({}, {"kind": "status", "retry_after_date": 90})
+    dates = [email.utils.parsedate_to_datetime(api.list().headers["Date"])]
+    dates.append(email.utils.parsedate_to_datetime(api.seen[-1].headers["Retry-After"]))
+    assert (dates[1] - dates[0]).total_seconds() == 90
+    control.fault({}, {"kind": "redirect", "location": "https://elsewhere.invalid/", "code": 307})
+    assert (api.list().status_code, api.seen[-1].headers["Location"]) == (307, "https://elsewhere.invalid/")
+    control.fault({}, {"kind": "echo_secrets", "code": 401})
+    assert api.simulator.access_secret_key in api.login().text
+    control.fault({}, {"kind": "huge", "bytes": 1 << 20, "gzip": True})
+    packed = api.get(f"{api.simulator.url}{ETLS}/", stream=True, timeout=30).raw.read(decode_content=False)
+    assert (len(packed) < 1 << 14, len(gzip.decompress(packed))) == (True, 1 << 20)
+
+
+def test_replicas_that_lag(api: Api, control: Control) -> None:
+    control.put_etl(321, state="ENDED", exit_code="WARNING", duration=10)
+    api.act("run")
+    control.advance(20)
+    control.fault({"exchange": "status"}, {"kind": "stale", "seconds": 15})
+    control.fault({"exchange": "status"}, {"kind": "stale", "seconds": 9999})
+    assert [api.shown() for _n in range(3)] == [("RUNNING", "WARNING"), ("ENDED", "WARNING"), ("ENDED", "OK")]
+    control.configure(replica_lag=[0, 15])
+    assert {api.shown() for _number in range(2)} == {("RUNNING", "WARNING"), ("ENDED", "OK")}
+
+
+def test_order_and_match_of_rules(api: Api, control: Control) -> None:
+    control.put_etl(321)
+    control.put_etl(322)
+    control.fault({"exchange": "status"}, {"kind": "status", "code": 501}, skip=1, times=2)
+    first = control.fault({"exchange": "read", "etl_id": 321}, {"kind": "status", "code": 502}, times=1)
+    control.fault({"exchange": ["status", "kill"], "etl_id": 321}, {"kind": "status"}, skip=2, times=-1)
+    assert [api.status().status_code for _number in range(8)] == [502, 501, 501, 200, 200, 503, 503, 503]
+    assert [api.status(322).status_code, api.act("kill").status_code, api.act("stop").status_code] == [200, 503, 200]
+    assert [(rule["hits"], rule["passed"], rule["spent"]) for rule in control.faults()][1] == (1, 0, True)
+    control.call("DELETE", f"/faults/{first['id']}")
+    assert len(control.faults()) == 2
+    control.clear_faults()
+    for group, expected in (
+        ("auth", [503, 200, 200, 200]),
+        ("read", [200, 503, 503, 200]),
+        ("write", [200, 200, 200, 503]),
+    ):
+        control.fault({"exchange": group}, {"kind": "status"}, times=-1)
+        replies = [api.login(), api.list(), api.status(), api.act("stop")]
+        assert [reply.status_code for reply in replies] == expected
+        control.clear_faults()
+
+
+def test_outage(api: Api, control: Control) -> None:
+    control.put_etl(321)
+    control.fault({}, {"kind": "reset_before"}, times=-1)
+    control.configure(latency_ms=60_000)
+    assert control.status(321)["state"] is None, "control calls are never hit"
+    control.reset()
+    for mode, status in (("503", 503), ("502", 502)):
+        control.outage(30, mode)
+        assert api.login().status_code == status
+        control.advance(30)
+        assert api.login().status_code == 200
+    control.outage(30)
+    with pytest.raises(requests.ConnectionError):
+        api.list()
+    assert control.requests()[-1]["fault"] == "outage"
+
+
+# --- control ----------------------------------------------------------------------------------------------------------
+
+
+def test_record_counters_and_reset(api: Api, control: Control) -> None:
     control.put_etl(321)
     control.put_etl(322, engine="refuses")
+    api.call("POST", f"{ETLS}/321/run", EMPTY, User_Agent="me/1")
+    api.act("run", 322)
     api.list()
-    api.status(321)
-    api.run(321)
-    api.run(322)
-    api.run(323)
-    api.schedule(321)
-    api.refresh("wrong")
+    api.status()
+    api.status(9)
+    api.login(access_secret_key="wrong")
+    run = control.requests(exchange="run")[0]
+    assert (abs(run.pop("time") - time.time()), abs(run.pop("real_time") - time.time())) < (60, 60)
+    assert run == {
+        "n": 2, "method": "POST", "path": f"{ETLS}/321/run", "exchange": "run", "etl_id": 321, "write": True,
+        "accept": "application/json", "content_type": "application/json", "user_agent": "me/1",
+        "has_authorization": True, "token_serial": 1, "connection": 1, "body": EMPTY, "status": 200, "accepted": True,
+        "fault": None,
+    }  # fmt: skip
     assert control.counters() == {
-        "requests": 8,
-        "logins": 1,
-        "refreshes": 1,
-        "lists": 1,
-        "statuses": 1,
-        "writes": 4,
-        "by_action": {"run": 3, "schedule": 1, "stop": 0, "kill": 0},
-        "accepted_by_etl": {321: 2},
-        "launches_by_etl": {321: 1},
-        "unauthorized": 1,
-        "connections": 1,
-    }
-
-
-def test_reset_forgets_everything(api: Probe, control: Control) -> None:
-    control.put_etl(321)
-    control.fault({}, {"kind": "status"}, times=-1)
+        "requests": 7, "logins": 2, "refreshes": 0, "lists": 1, "statuses": 2, "writes": 2,
+        "by_action": {"run": 2, "schedule": 0, "stop": 0, "kill": 0}, "accepted_by_etl": {321: 1},
+        "launches_by_etl": {321: 1}, "unauthorized": 1, "connections": 1,
+    }  # fmt: skip
+    record = json.dumps([control.requests(), control.counters(), control.config(), control.access_keys()])
+    assert api.simulator.access_secret_key not in record
+    assert str(api.headers["Authorization"])[7:] not in record
     control.configure(token_life=5)
-    control.outage(60)
     control.advance(1_000_000)
     control.reset()
-    assert (control.etls(), control.faults(), control.requests(), control.executions()) == ([], [], [], [])
-    assert control.config()["token_life"] == 900
+    assert (control.etls(), control.requests(), control.executions()) == ([], [], [])
+    assert (control.config()["token_life"], api.list().status_code) == (900, 401)
     assert abs(control.clock()["now"] - time.time()) < 60
-    assert api.list().status == 401, "tokens are gone too"
-    assert control.counters()["connections"] == 1
 
 
-def test_etls_come_and_go(control: Control) -> None:
-    control.put_etl(1, name="one", duration=7)
-    control.put_etl(2)
-    control.put_etl(1, name="other")
-    assert (control.status(1)["name"], control.status(1)["duration"]) == ("other", 5)
-    assert control.patch_etl(1, duration=9)["name"] == "other"
-    control.delete_etl(2)
-    assert [etl["id"] for etl in control.etls()] == [1]
-    with pytest.raises(SimulatorError, match="There is no ETL 2"):
-        control.status(2)
-
-
-def test_wait_until_gives_up(control: Control) -> None:
-    with pytest.raises(SimulatorError, match="did not come true"):
-        control.wait_until(lambda c: c.etls(), timeout=0.05)
-
-
-# --- nonsense -----------------------------------------------------------------------------------------------------
-
-NONSENSE: list[tuple[str, str, Any, str]] = [
-    ("PUT", "/config", {"token_live": 5}, "no 'token_live'; it knows clock_skew"),
-    ("PUT", "/config", {"token_life": "5"}, "'token_life' must be number, not '5'"),
-    ("PUT", "/config", {"token_life": -1}, "must be at least 0"),
-    ("PUT", "/config", {"token_life": True}, "must be number"),
-    ("PUT", "/config", {"clock_skew": float("nan")}, "must be number"),
-    ("PUT", "/config", {"clock_skew": 1e300}, "must be number"),
-    ("PUT", "/config", {"refresh_mode": "sometimes"}, "one of works, refused, absent, rotates"),
-    ("PUT", "/config", [], "must be a JSON object"),
-    ("PUT", "/config", None, "must be a JSON object"),
-    ("PUT", "/etls/x", {}, "not a whole number"),
-    ("PUT", "/etls/321", {"colour": "blue"}, "no 'colour'"),
-    ("PUT", "/etls/321", {"kind": "other"}, "batch, periodic, service"),
-    ("PUT", "/etls/321", {"exits": [1]}, "'exits' must be a list of words"),
-    ("PUT", "/etls/321", {"answers": {"fly": "OK"}}, "'answers' must map"),
-    ("PUT", "/etls/321", {"last_exec_ts": "yesterday"}, "is not a time"),
-    ("PUT", "/etls/321", {"last_exec_ts": "2026-13-01T00:00:00Z"}, "is not a time"),
-    ("PATCH", "/etls/9", {}, "There is no ETL 9"),
-    ("DELETE", "/etls/9", None, "There is no ETL 9"),
-    ("POST", "/etls/9/start", {}, "There is no ETL 9"),
-    ("POST", "/etls/7/start", {"lag": 1}, "A start has no 'lag'"),
-    ("POST", "/etls/7/finish", {"exit": 1}, "'exit' must be text or null"),
-    ("POST", "/faults", None, "must be a JSON object"),
-    ("POST", "/faults", {"fault": {}}, "needs a 'kind'"),
-    ("POST", "/faults", {"fault": {"kind": "fire"}}, "must be one of status"),
-    ("POST", "/faults", {"fault": {"kind": "slow", "code": 3}}, "must be at least 200"),
-    ("POST", "/faults", {"fault": {"kind": "slow", "code": 300}}, "A fault of kind slow has no 'code'"),
-    ("POST", "/faults", {"fault": {"kind": "status", "code": 1000}}, "at most 599"),
-    ("POST", "/faults", {"fault": {"kind": "status", "headers": {"a": "b\r\nc: d"}}}, "one line of text"),
-    ("POST", "/faults", {"fault": {"kind": "status", "headers": {"a": 1}}}, "one line of text"),
-    ("POST", "/faults", {"fault": {"kind": "slow"}, "times": "2"}, "'times' must be an integer"),
-    ("POST", "/faults", {"fault": {"kind": "slow"}, "match": {"exchange": "fly"}}, "no exchange 'fly'"),
-    ("POST", "/faults", {"fault": {"kind": "slow"}, "match": {"exchange": [{}]}}, "no exchange {}"),
-    ("POST", "/faults", {"fault": {"kind": "slow"}, "match": {"etl_id": "x"}}, "'etl_id' must be an integer"),
-    ("POST", "/faults", {"fault": {"kind": "slow"}, "when": 1}, "has no 'when'"),
-    ("GET", "/requests?since=x", None, "'since' must be a whole number"),
-    ("POST", "/clock", {"advance": -1}, "at least 0"),
-    ("POST", "/clock", {"advance": "1"}, "at least 0"),
-    ("POST", "/clock", {"back": 1}, "The clock has no 'back'"),
-    ("PUT", "/keys", {}, "needs an 'access_key'"),
-    ("PUT", "/keys", {"access_key": "new"}, "needs a 'secret'"),
-    ("PUT", "/keys", {"access_key": "new", "secret": 1}, "'secret' must be text"),
-    ("PUT", "/keys", {"access_key": "new", "secret": "s", "permissions": [[]]}, "list of read and write"),
-    ("PUT", "/keys", {"access_key": "new", "secret": "s", "active": 1}, "must be true or false"),
-    ("PUT", "/keys", {"access_key": "new", "secret": "s", "grace": "x"}, "number of seconds"),
-    ("POST", "/outage", {"mode": "503"}, "'seconds' must be a number"),
-    ("POST", "/outage", {"seconds": 1, "mode": "fire"}, "one of reset, 503, 502"),
-    ("POST", "/reset", {"scenario": "other"}, "there are empty, demo"),
-    ("POST", "/reset", {"scenario": {"etls": [{}]}}, "needs an 'id'"),
-    ("POST", "/reset", {"scenario": {"etls": {}}}, "'etls' must be a list"),
-    ("POST", "/reset", {"scenario": {"stuff": 1}}, "has no 'stuff'"),
-    ("POST", "/tokens/revoke", {"all": 1}, "has no 'all'"),
-    ("POST", "/tea", None, "There is no control call POST /_simulator/tea"),
-    ("DELETE", "/config", None, "There is no control call DELETE /_simulator/config"),
-]
-
-
-@pytest.mark.parametrize(("method", "path", "body", "sentence"), NONSENSE)
-def test_nonsense_is_answered_with_a_sentence(
-    control: Control, method: str, path: str, body: Any, sentence: str
-) -> None:
-    control.put_etl(7, duration=None)
-    control.start(7)
+@pytest.mark.parametrize(
+    ("method", "path", "body", "sentence"),
+    [
+        ("PUT", "/config", {"token_live": 5}, "no 'token_live'; it has clock_skew"),
+        ("PUT", "/config", {"token_life": -1}, "'token_life' must be a number, at least 0, not -1"),
+        ("PUT", "/config", {"clock_skew": 1e300}, "must be a number"),
+        ("PUT", "/config", {"time_format": ["odd"]}, "'time_format' must be one of z, offset"),
+        ("PUT", "/config", {"date_text": "a\r\nb: c"}, "one line of text"),
+        ("PUT", "/etls/321", {"color": "blue"}, "no 'color'"),
+        ("PUT", "/etls/321", {"exits": [1]}, "'exits' must be a list (text or null each), not [1]"),
+        ("PUT", "/etls/321", {"answers": {"fly": "OK"}}, "'answers' must be an object (one of run, schedule"),
+        ("PUT", "/etls/321", {"last_exec_ts": "2026-13-01T00:00:00Z"}, "is not a time"),
+        ("POST", "/etls/7/start", {"lag": 1}, "A start has no 'lag'"),
+        ("POST", "/etls/8/finish", {}, "not executing"),
+        ("POST", "/faults", {"fault": {"kind": "fire"}}, "one of status"),
+        ("POST", "/faults", {"fault": {"kind": "slow", "code": 300}}, "A fault of kind slow has no 'code'"),
+        ("POST", "/faults", {"fault": {"kind": "raw", "text": "\u20ac"}}, "Latin-1"),
+        ("POST", "/faults", {"fault": {"kind": "slow"}, "match": {"exchange": "fly"}}, "no exchange 'fly'"),
+        ("PUT", "/keys", {"access_key": "new"}, "needs a 'secret'"),
+        ("PUT", "/keys", {"access_key": "new", "secret": "s", "permissions": [[]]}, "one of read, write"),
+        ("POST", "/outage", {"mode": "503"}, "needs 'seconds'"),
+        ("POST", "/reset", {"scenario": "other"}, "there are empty, demo"),
+        ("POST", "/reset", {"scenario": {"etls": [{}]}}, "needs an 'id'"),
+        ("POST", "/tea", None, "There is no control call POST /_simulator/tea"),
+    ],
+)
+def test_invalid_control_calls(control: Control, method: str, path: str, body: Any, sentence: str) -> None:
+    control.put_etl(7, state="RUNNING", duration=None)
+    control.put_etl(8)
     with pytest.raises(SimulatorError, match=re.escape(sentence)):
         control.call(method, path, body)
-    assert [etl["id"] for etl in control.etls()] == [7], "nothing has changed"
-    assert [key["active"] for key in control.access_keys()] == [True]
+    assert [etl["id"] for etl in control.etls()] == [7, 8], "nothing has changed"
+    assert len(control.access_keys()) == 1
 
 
-def test_no_value_breaks_the_server(api: Probe, control: Control) -> None:
-    """Whatever is put into any field, an ETL is accepted or refused with a sentence, and can then be asked for."""
+def test_no_value_breaks_the_server(api: Api, control: Control) -> None:
+    """A field is refused with a sentence or accepted; then the ETL can be read and run."""
     values: list[Any] = [None, True, -1, 1e10, "x", "9999-12-31T23:59:59Z", [None], {"run": None}]
-    for name in sorted(control.put_etl(1)):
-        if name in ("id", "executing", "not_begun", "scheduled"):
-            continue
+    for name in sorted(fields_of(control_module.Tenant().put_etl(1, {}).behavior.__class__)):
         for value in values:
             try:
                 control.put_etl(1, **{name: value})
             except SimulatorError:
                 continue
-            for reply in (api.status(1), api.list(), api.run(1), api.kill(1)):
-                assert reply.status in (200, 204)
+            for reply in (api.status(1), api.list(), api.act("run", 1), api.act("kill", 1)):
+                assert reply.status_code in (200, 204)
 
 
-def test_time_does_not_run_out(api: Probe, control: Control) -> None:
-    control.configure(token_life=10**10, clock_skew=10**10)
+def test_page(api: Api, control: Control) -> None:
+    control.reset("demo")
+    page = requests.get(f"{api.simulator.url}/", timeout=30)
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert re.findall(r'(?:src|href)="([^"]+)"', page.text) == ["data:,"], "it needs nothing from elsewhere"
     api.login()
-    control.put_etl(1, state="ENDED", last_exec_ts="0001-01-01T00:00:00Z")
-    for _number in range(40):
-        control.advance(10**10)
-    control.configure(token_life=10**10)
-    api.login()
-    assert api.status(1).status == 200
-    assert api.run(1).status == 200
-    control.advance(10)
-    assert api.status(1).json["last_exec_ts"].startswith("9999-")
+    api.act("run")
+    for _number in range(30):
+        api.status()
+    control.advance(3)
+    control.fault({"exchange": "status"}, {"kind": "status", "code": 503})
+    api.status()
+    data = requests.get(f"{api.simulator.url}/_page.json", timeout=30).json()
+    seen = [(row["path"].rpartition("/")[2], row["status"], row["count"]) for row in data["requests"]]
+    assert seen == [("status", 503, 1), ("status", 200, 30), ("run", 200, 1), ("login", 200, 1)]
+    etl = next(etl for etl in data["etls"] if etl["id"] == 321)
+    assert (etl["state"], etl["due"] - etl["since"]) == ("RUNNING", pytest.approx(8))
+    assert max(etl["age"] for etl in data["etls"] if etl["age"] is not None) < 7 * 86400, "plausible dates"
+    assert control.counters()["requests"] == 33, "the page is not counted"
 
 
-# --- processes ----------------------------------------------------------------------------------------------------
+# --- profiles ---------------------------------------------------------------------------------------------------------
+
+PROFILE = {
+    "format_version": 1, "status_code": 204, "no_value": "empty_body", "time_format": "offset", "words_case": "title",
+    "state_words": ["Ended", "Suspended", "Service_On"], "exit_words": ["Ok", "Partial"], "trailing_slash": "optional",
+    "accept": "lenient", "unknown_id": {"code": 404, "content_type": "text/html", "shape": "html"},
+    "forbidden_code": 401, "permissions": ["read"], "tenant_id_required": True, "token_life_seconds": 60,
+    "token_claims": "opaque", "token_exp": False, "date_header": False, "clock_skew_seconds": -30, "etl_count": 9,
+    "product": "of no effect",
+}  # fmt: skip
 
 
-def test_it_starts_fast() -> None:
-    def seconds_of_children() -> float:
-        return os.times().children_user + os.times().children_system
+def test_profile(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "profile.yml"
+    path.write_text(yaml.safe_dump(PROFILE))
+    scene = tmp_path / "scene.json"
+    scene.write_text(json.dumps({"etls": [{"id": 321, "state": "ENDED"}, {"id": 322}]}))
+    arguments = ("--profile", str(path), "--latency-ms", "1", "--page-port", "0")
+    with (
+        SimulatorProcess(https=False, speed=0, scenario=str(scene), extra_args=arguments) as server,
+        Api(server) as api,
+    ):
+        server.control.reset()
+        assert {name: server.control.config()[name] for name in ("latency_ms", "clock_skew", "status_code")} == {
+            "latency_ms": 1, "clock_skew": -30, "status_code": 204,
+        }  # fmt: skip
+        assert (api.login().status_code, api.login(tenant_id=server.tenant_id).status_code) == (404, 200)
+        assert "." not in str(api.headers["Authorization"])
+        listed = api.call("GET", ETLS, Accept="*/*")
+        assert (len(listed.json()), "Date" in listed.headers) == (9, False)
+        server.control.configure(status_code=200)
+        shown = [api.status(item["etl_id"]) for item in listed.json()]
+        fields = [reply.json() for reply in shown if reply.status_code == 200]
+        assert {"Ended", "Suspended", "Service_On"} == {status["status"] for status in fields}
+        assert {"Ok", "Partial"} == {status["exit_code"] for status in fields} - {None}
+        assert fields[0]["last_exec_ts"].endswith("+00:00")
+        assert shown[1].status_code == 204
+        assert (api.status(7).status_code, api.seen[-1].headers["Content-Type"]) == (404, "text/html")
+        assert api.act("run").status_code == 401
+        server.control.advance(61)
+        assert api.list().status_code == 401
+        assert requests.get(server.page, timeout=30).text.startswith("<!DOCTYPE html>")
+        assert server.page != f"{server.url}/"
+    assert main(["--profile", str(path), "--http", "--stop-after", "0"]) == 0
+    assert "without effect: product" in capfd.readouterr().err
 
-    before = seconds_of_children()
-    SimulatorProcess(https=False).start().stop()
-    assert seconds_of_children() - before < 2, "usually under half a second, on a machine that is not busy"
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"format_version": 2}, "format_version 2; this simulator reads 1"),
+        ({"no_value": "none"}, "'no_value' must be one of null, empty_string"),
+        ({"unknown_id": {"status": 400}}, "'unknown_id' has no 'status'"),
+    ],
+)
+def test_profile_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str], change: Any, sentence: str) -> None:
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps({**PROFILE, **change}))
+    assert main(["--profile", str(path), "--stop-after", "0"]) == 1
+    assert sentence in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("package", ["tests.simulator", "ansible_collections.capacityops.bmc_helix.tests.simulator"])
-def test_command_line_from_both_names(package: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", package, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    if "No module named 'ansible_collections" in done.stderr:
-        pytest.skip("this environment has no link to the collection")
-    assert done.returncode == 0, done.stderr
-    assert "--state-dir" in done.stdout
+# --- processes and documentation --------------------------------------------------------------------------------------
 
 
-def test_greeting_and_self_stop(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.simulator", "--state-dir", str(tmp_path), "--stop-after", "0.05"]
-    command += ["--access-key", "mine", "--access-secret-key", "my secret"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("arguments", [("tests/simulator",), ("-m", "tests.simulator")])
+def test_command_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        *arguments,
+        "--state-dir",
+        str(tmp_path),
+        "--stop-after",
+        "0",
+        "--access-secret-key",
+        "a b",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
     exports = dict(re.findall(r"export (\w+)=(.*)", done.stdout))
-    assert exports["HELIX_URL"].startswith("https://127.0.0.1:")
-    assert (exports["HELIX_ACCESS_KEY"], exports["HELIX_ACCESS_SECRET_KEY"]) == ("mine", "'my secret'")
-    assert Path(exports["HELIX_CA_PATH"]).read_text().startswith("-----BEGIN CERTIFICATE")
+    assert (exports["HELIX_URL"][:18], exports["HELIX_ACCESS_SECRET_KEY"]) == ("https://127.0.0.1:", "'a b'")
+    ssl.create_default_context(cafile=exports["HELIX_CA_PATH"])
     assert (tmp_path / "server.pem").stat().st_mode & 0o77 == 0
     assert not (tmp_path / "ready.json").exists(), "it is no longer ready"
 
 
-def test_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--http", "--stop-after", "0.05", "--quiet", "--state-dir", str(tmp_path)]) == 0
-    assert capsys.readouterr() == ("", "")
+def test_missing_libraries(tmp_path: Path) -> None:
+    """As installed, with a Python that has only its standard library."""
+    folder = tmp_path / "ansible_collections" / "capacityops" / "bmc_helix" / "tests" / "simulator"
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-I", "-S", str(folder), *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (run("--help").returncode, "--page-port" in run("--help").stdout) == (0, True)
+    started = run()
+    assert (started.returncode, started.stdout) == (1, "")
+    assert re.fullmatch(
+        r"The simulator needs aiohttp, PyJWT, trustme\. Install with: .* -m pip install aiohttp PyJWT trustme\n",
+        started.stderr,
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--scenario", "no-such-file.json"), "cannot be read"),
+        (("--scenario", "no-such-file.json"), "The scenario 'no-such-file.json' cannot be read"),
         (("--host", "192.0.2.1"), "cannot start"),
-        (("--certificate", "odd"), "invalid choice"),
         (("--speed", "-1"), "at least 0"),
     ],
 )
 def test_it_says_why_it_does_not_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:
-    try:
-        status = main(["--state-dir", str(tmp_path), *arguments])
-    except SystemExit as refused:
-        status = int(refused.code or 0)
-    assert status > 0
+    assert main(["--state-dir", str(tmp_path), *arguments]) == 1
     assert message in capsys.readouterr().err
 
 
-def test_port_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str], sim: SimulatorProcess) -> None:
-    assert main(["--state-dir", str(tmp_path), "--port", sim.url.rsplit(":", 1)[1]]) == 1
-    assert "cannot start" in capsys.readouterr().err
+def test_process_class_passes_the_reason_on() -> None:
+    with pytest.raises(SimulatorError, match="cannot be read"):
+        SimulatorProcess(scenario="no-such-file.json").start()
 
 
-def test_process_class_passes_on_why() -> None:
-    with pytest.raises(SimulatorError, match="invalid choice"):
-        SimulatorProcess(extra_args=("--certificate", "odd")).start()
-
-
-def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
+def test_it_ends_with_the_process_that_started_it() -> None:
     program = (
-        "import os, sys, time\n"
+        "import sys\n"
         "from tests.simulator.client import SimulatorProcess\n"
         "simulator = SimulatorProcess(https=False).start()\n"
-        "print(simulator.pid, simulator.url, flush=True)\n"
-        "time.sleep(60)\n"
+        "print(simulator.state_dir, flush=True)\n"
+        "sys.stdin.read()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        pid, url = parent.stdout.readline().split()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, text=True, **pipes) as parent:
+        folder = Path(parent.stdout.readline().strip())
+        assert (folder / "ready.json").exists()
         os.kill(parent.pid, signal.SIGKILL)
-    host, port = url.split("//")[1].split(":")
-    deadline = time.monotonic() + 5
-    while True:
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except ConnectionRefusedError:
-            break
-        assert time.monotonic() < deadline, f"process {pid} still listens"
+    deadline = time.monotonic() + 60
+    while (folder / "ready.json").exists():
+        assert time.monotonic() < deadline, "it is still ready"
         time.sleep(0.02)
+    shutil.rmtree(folder)
 
 
-def test_scenario_file_and_reset_to_it(tmp_path: Path) -> None:
-    scenario = {
-        "config": {"none_style": "absent"},
-        "etls": [{"id": 9, "name": "nine"}],
-        "keys": [{"access_key": "k", "secret": "s"}],
-        "faults": [{"match": {"exchange": "list"}, "fault": {"kind": "status", "code": 418}}],
-    }
-    path = tmp_path / "scene.json"
-    path.write_text(json.dumps(scenario))
-    with SimulatorProcess(https=False, scenario=str(path), extra_args=("--token-life", "7")) as process:
-        for _number in range(2):
-            probe = Probe(process)
-            assert probe.login(access_key="k", access_secret_key="s").status == 200
-            assert probe.list().status == 418
-            assert probe.list().json[0]["name"] == "nine"
-            assert probe.status(9).json == {"task_id": 9}
-            assert process.control.config()["token_life"] == 7
-            probe.close()
-            process.control.put_etl(10)
-            process.control.reset()
-            assert [etl["id"] for etl in process.control.etls()] == [9]
-
-
-def test_demo_scenario(control: Control) -> None:
-    control.reset("demo")
-    etls = {etl["id"]: etl for etl in control.etls()}
-    assert etls[53]["state"] == "SERVICE_ON"
-    assert etls[321]["last_exec_ts"] == "2022-09-08T14:56:28Z"
-    assert {etl["kind"] for etl in etls.values()} == {"batch", "periodic", "service"}
-    assert {etl["exit"] for etl in etls.values()} == {"OK", "WARNING", "ERROR"}
-    assert "inactive" in {etl["engine"] for etl in etls.values()}
-
-
-@pytest.mark.parametrize(
-    ("variety", "reason"),
-    [("expired", "certificate has expired"), ("wrong-host", "certificate is not valid for")],
-)
+@pytest.mark.parametrize(("variety", "reason"), [("expired", "has expired"), ("wrong-host", "is not valid for")])
 def test_odd_certificates(variety: str, reason: str) -> None:
-    with SimulatorProcess(extra_args=("--certificate", variety)) as process:
-        with pytest.raises(ssl.SSLCertVerificationError, match=reason):
-            Probe(process).login()
+    with SimulatorProcess(extra_args=("--certificate", variety)) as process, Api(process) as api:
+        with pytest.raises(requests.exceptions.SSLError, match=reason):
+            api.login()
         assert process.control.etls() == []
 
 
-def test_client_knows_the_servers_keys(sim: SimulatorProcess) -> None:
-    """They are written down twice, so that the client needs nothing but the standard library."""
-    identity = World().identity
-    assert (identity.access_key, identity.access_secret_key, identity.tenant_id) == (
-        sim.access_key,
-        sim.access_secret_key,
-        sim.tenant_id,
-    )
-
-
-# --- the page -----------------------------------------------------------------------------------------------------
-
-
-def test_page_needs_nothing_from_elsewhere(api: Probe) -> None:
-    reply = api.call("GET", "/")
-    assert (reply.status, reply.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    addresses: list[str] = []
-
-    class Collector(html.parser.HTMLParser):
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            addresses.extend(value or "" for name, value in attrs if name in ("src", "href"))
-
-    Collector().feed(reply.body.decode())
-    assert addresses == ["data:,"]
-    assert re.findall(rb"(?<!\()https?://(?!www\.gnu\.org)", reply.body) == []
-
-
-def test_data_of_the_page(api: Probe, control: Control) -> None:
-    control.reset("demo")
-    api.login()
-    api.run(321)
-    for _number in range(30):
-        api.status(321)
-    control.advance(3)
-    control.fault({"exchange": "status"}, {"kind": "status", "code": 503})
-    api.status(118)
-    api.status(118)
-    data = api.call("GET", "/_page.json").json
-    seen = [(row["path"].rpartition("/")[2], row["status"], row["count"]) for row in data["requests"]]
-    assert seen == [("status", 200, 1), ("status", 503, 1), ("status", 200, 30), ("run", 200, 1), ("login", 200, 1)]
-    assert data["counters"]["statuses"] == 32
-    etl = next(etl for etl in data["etls"] if etl["id"] == 321)
-    assert (etl["state"], etl["due"] - etl["since"]) == ("RUNNING", pytest.approx(8))
-    assert control.counters()["requests"] == 34, "the page itself is not counted"
-    for _number in range(30):
-        api.call("GET", "/nowhere")
-    assert len(api.call("GET", "/_page.json").json["requests"]) == 20
-
-
-# --- the documentation --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("title", tables())
-def test_readme_has_the_tables(title: str) -> None:
+def test_readme_names_everything() -> None:
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
-    assert tables()[title] in readme, "python -m tests.simulator.describe prints the new ones"
-
-
-def test_readme_names_every_control_call() -> None:
-    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
-    for route in control_module.control_routes(World()):
-        if route.method != "*":
-            assert f"`{route.method} {route.path.removeprefix(control_module.BASE)}`" in readme
-
-
-def test_sources_suit_python_3_9() -> None:
-    for path in FOLDER.glob("*.py"):
-        ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+    calls = [f"`{method} {path}`" for method, path in control_module.CALLS]
+    fields = [f"`{name}`" for name in (*control_module.PROFILE, *control_module.MORE_OF_A_PROFILE)]
+    assert [name for name in (*calls, *fields) if name not in readme] == []
+    identity = control_module.Identity()
+    keys = (identity.access_key, identity.access_secret_key, identity.tenant_id)
+    assert keys == (SimulatorProcess.access_key, SimulatorProcess.access_secret_key, SimulatorProcess.tenant_id)

@@ -10,20 +10,36 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import timedelta, timezone
+from typing import Any, Callable
 
-from .journal import Entry
-from .model import Etl
-from .world import World
+from .model import Etl, Seen, calendar, timestamp
+from .settings import Settings
+from .tenant import Entry, Tenant
 
 LOGIN = "/ims/api/v1/access_keys/login"
 REFRESH = "/ims/api/v1/auth/tokens"
 ABOUT = ("/opt/api/agentdata/about", "/opt/api/v1/agentdata/about")
 ETLS = "/opt/api/v1/backend/etls"
 _ETL_CALL = re.compile(re.escape(ETLS) + r"/([^/]+)/(status|run|schedule|stop|kill)")
-_WRITES = ("run", "schedule", "stop", "kill")
 _JSON = "application/json"
-_HTML = "<!DOCTYPE html><html><head><title>Error</title></head><body><h1>ETL not found</h1></body></html>"
+_NOT_FOUND = {
+    "json": (_JSON, b'{"error": "ETL not found"}'),
+    "text": ("text/plain", b"ETL not found"),
+    "empty": (_JSON, b""),
+    "html": ("text/html", b"<!DOCTYPE html><html><body><h1>ETL not found</h1></body></html>"),
+}
+_TIME_FORMATS: dict[str, Callable[[float], Any]] = {
+    "z": timestamp,
+    "offset": lambda moment: timestamp(moment)[:-1] + "+00:00",
+    "zone": lambda moment: calendar(moment).astimezone(timezone(timedelta(hours=2))).isoformat(timespec="seconds"),
+    "fraction": lambda moment: calendar(moment).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z",
+    "no_zone": lambda moment: timestamp(moment)[:-1],
+    "space": lambda moment: timestamp(moment)[:-1].replace("T", " "),
+    "epoch": int,
+    "epoch_text": lambda moment: str(int(moment)),
+    "epoch_ms": lambda moment: int(moment * 1000),
+}
 
 
 @dataclass
@@ -40,18 +56,25 @@ class Call:
 
     exchange: str
     method: str = "GET"
-    etl_id: int | None = None
+    etl_id: int = -1
 
     @property
     def is_write(self) -> bool:
-        return self.exchange in _WRITES
+        return self.exchange in ("run", "schedule", "stop", "kill")
 
 
 def as_json(value: Any, status: int = 200) -> Answer:
     return Answer(status, json.dumps(value).encode())
 
 
-def recognise(path: str) -> Call:
+def parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def recognize(path: str) -> Call:
     found = _ETL_CALL.fullmatch(path)
     if found:
         # An id that is not a number is an ETL that does not exist; -1 never does.
@@ -59,151 +82,149 @@ def recognise(path: str) -> Call:
         return Call(found[2], "GET" if found[2] == "status" else "POST", etl_id)
     if path in (ETLS, ETLS + "/"):
         return Call("list")
-    if path == LOGIN:
-        return Call("login", "POST")
-    if path == REFRESH:
-        return Call("refresh", "POST")
+    if path in (LOGIN, REFRESH):
+        return Call("login" if path == LOGIN else "refresh", "POST")
     return Call("about" if path in ABOUT else "unknown")
 
 
-def perform(world: World, call: Call, entry: Entry, headers: Mapping[str, str], body: bytes) -> Answer:
-    refusal = _refuse_form(world, call, entry, body)
+def perform(
+    tenant: Tenant, call: Call, entry: Entry, headers: Mapping[str, str], body: bytes, lag: float | None = None
+) -> Answer:
+    """Carry the request out. `lag` is by how many seconds the replica that answers a status request is late."""
+    refusal = _refuse_form(tenant.settings, call, entry, body)
     if call.exchange == "unknown":
         return as_json({"error": "Not found"}, 404)
     if call.exchange in ("login", "refresh"):
-        return refusal or _authenticate(world, call, entry, body)
-    return _refuse_bearer(world, call, entry, headers) or refusal or _serve(world, call, entry, body)
+        return refusal or _authenticate(tenant, call, entry, body)
+    return _refuse_bearer(tenant, call, entry, headers) or refusal or _serve(tenant, call, entry, body, lag)
 
 
-def _refuse_form(world: World, call: Call, entry: Entry, body: bytes) -> Answer | None:
-    settings = world.settings
+def _refuse_form(settings: Settings, call: Call, entry: Entry, body: bytes) -> Answer | None:
     if entry.method != call.method:
         return Answer(405, b'{"error": "Method not allowed"}', headers={"Allow": call.method})
     if settings.strict_accept and entry.accept != _JSON:
-        return as_json(
-            {"error": {"code": "validation.request.accept.invalid", "message": "Invalid Accept header"}}, 400
-        )
+        error = {"code": "validation.request.accept.invalid", "message": "Invalid Accept header"}
+        return as_json({"error": error}, 400)
     needs_type = settings.strict_content_type == "all" or (settings.strict_content_type == "bodies" and body)
     if needs_type and (entry.content_type or "").partition(";")[0].strip().lower() != _JSON:
         return as_json({"error": "Unsupported media type"}, 415)
     return None
 
 
-def _authenticate(world: World, call: Call, entry: Entry, body: bytes) -> Answer:
-    given = _parsed(body)
-    now = world.now()
-    if call.exchange == "login":
-        status, answer = world.authority.login(given, now)
-    else:
-        status, answer = world.authority.refresh(given, now)
+def _authenticate(tenant: Tenant, call: Call, entry: Entry, body: bytes) -> Answer:
+    work = tenant.authority.login if call.exchange == "login" else tenant.authority.refresh
+    status, answer = work(parsed(body), tenant.now())
     entry.accepted = status == 200
-    world.journal.unauthorized += status == 401
+    tenant.journal.unauthorized += status == 401
     return as_json(answer, status)
 
 
-def _refuse_bearer(world: World, call: Call, entry: Entry, headers: Mapping[str, str]) -> Answer | None:
-    token, is_good = world.authority.bearer(headers.get("Authorization"), world.now())
+def _refuse_bearer(tenant: Tenant, call: Call, entry: Entry, headers: Mapping[str, str]) -> Answer | None:
+    token, is_valid = tenant.authority.bearer(headers.get("Authorization"), tenant.now())
     entry.token_serial = token.serial if token else None
-    if token is None or not is_good:
-        world.journal.unauthorized += 1
+    if token is None or not is_valid:
+        tenant.journal.unauthorized += 1
         return as_json({"error": "Unauthorized"}, 401)
     if ("write" if call.is_write else "read") not in token.key.permissions:
-        return as_json({"error": "Forbidden"}, 403)
+        return as_json({"error": "Forbidden"}, tenant.settings.forbidden_code)
     return None
 
 
-def _serve(world: World, call: Call, entry: Entry, body: bytes) -> Answer:
+def _serve(tenant: Tenant, call: Call, entry: Entry, body: bytes, lag: float | None) -> Answer:
     if call.exchange == "about":
         return as_json({"name": "agentdata", "version": "simulated"})
     if call.exchange == "list":
-        return _list(world, entry)
-    properties: dict[str, str] = {}
+        return _list(tenant, entry)
+    properties: dict[str, str] | None = {}
     if call.exchange in ("run", "schedule"):
-        given = _properties(world, body)
-        if given is None:
-            return as_json({"error": "Bad request: the body is not valid"}, 400)
-        properties = given
-    elif call.is_write and body and world.settings.stop_body == "refused":
-        return as_json({"error": "Bad request: no body expected"}, 400)
-    etl = world.etls.get(-1 if call.etl_id is None else call.etl_id)
+        properties = _properties(tenant.settings.run_body, body)
+    elif call.is_write and body and tenant.settings.stop_body == "refused":
+        properties = None
+    if properties is None:
+        return as_json({"error": "Bad request: the body is not valid"}, 400)
+    etl = tenant.etls.get(call.etl_id)
     if etl is None:
-        return _not_found(world)
+        content_type, text = _NOT_FOUND[tenant.settings.not_found_style]
+        return Answer(tenant.settings.not_found_code, text, tenant.settings.not_found_type or content_type)
     if call.exchange == "status":
-        etl.advance(world.now())
-        return _status(world, etl)
-    outcome = etl.request(call.exchange, world.now(), entry.n, properties)
+        etl.advance(tenant.now())
+        etl.reads += 1
+        return _status(tenant, etl, etl.seen_at(tenant.now() - _lag(tenant.settings.replica_lag, etl, lag)))
+    outcome = etl.request(call.exchange, tenant.now(), entry.n, properties)
     entry.accepted = outcome.accepted
     if outcome.code != 200:
         return as_json({"error": "Error"}, outcome.code)
-    return as_json({"task_execution_request_id": outcome.request_id, "request_status": outcome.word})
+    word = _shown_word(tenant.settings, tenant.settings.request_words, outcome.word)
+    fields = {"task_execution_request_id": outcome.request_id, "request_status": word}
+    return as_json({**fields, **etl.behavior.answer_overlay})
 
 
-def _list(world: World, entry: Entry) -> Answer:
-    if not entry.path.endswith("/"):
-        if world.settings.list_without_slash == "redirect":
+def _list(tenant: Tenant, entry: Entry) -> Answer:
+    mode = tenant.settings.list_without_slash
+    if not entry.path.endswith("/") and mode != "served":
+        if mode == "redirect":
             return Answer(301, headers={"Location": ETLS + "/"})
         return as_json({"error": "Not found"}, 404)
-    listed = [etl for etl in world.etls.values() if etl.behaviour.listed]
-    return as_json([_list_item(etl) for etl in listed])
+    return as_json([_list_item(etl) for etl in tenant.etls.values() if etl.behavior.listed])
 
 
 def _list_item(etl: Etl) -> dict[str, Any]:
-    configurations = etl.behaviour.run_configurations
+    configurations: Any = etl.behavior.run_configurations
     if configurations is None:
         configurations = [{"name": "Default", "active": True, "run_configuration_id": 1000 + etl.id}]
-    return {"name": etl.behaviour.name, "etl_id": etl.id, "run_configurations": configurations}
+    fields = {"name": etl.behavior.name, "etl_id": etl.id, "run_configurations": configurations}
+    return {**fields, **etl.behavior.list_overlay}
 
 
-def _status(world: World, etl: Etl) -> Answer:
-    overlay = etl.behaviour.status_overlay
-    if etl.state is None and not overlay:
-        return _no_status(etl.behaviour.none_style or world.settings.none_style, etl.id)
-    return as_json(
-        {
-            "status": etl.state,
-            "task_id": etl.id,
-            "exit_code": etl.exit_code,
-            "last_exec_ts": world.shown(etl.last_exec),
-            **overlay,
-        }
-    )
+def _lag(lags: list[float], etl: Etl, lag: float | None) -> float:
+    if lag is None and lags:
+        return lags[etl.reads % len(lags)]
+    return lag or 0
 
 
-def _no_status(style: str, etl_id: int) -> Answer:
-    if style == "204_empty":
-        return Answer(204)
-    if style == "null":
-        return as_json(None)
-    if style == "absent":
-        return as_json({"task_id": etl_id})
-    blank = "" if style == "empty_string" else None
-    return as_json({"status": blank, "task_id": etl_id, "exit_code": blank, "last_exec_ts": blank})
+def _status(tenant: Tenant, etl: Etl, seen: Seen) -> Answer:
+    settings, overlay = tenant.settings, etl.behavior.status_overlay
+    if seen.state is None and not overlay:
+        return _no_status(etl.behavior.none_style or settings.none_style, etl.id, settings.status_code)
+    fields = {
+        "status": _shown_word(settings, settings.state_words, seen.state),
+        "task_id": etl.id,
+        "exit_code": _shown_word(settings, settings.exit_words, seen.exit_code),
+        "last_exec_ts": _shown_time(settings, etl, seen.last_exec),
+    }
+    return as_json({**fields, **overlay}, settings.status_code)
 
 
-def _not_found(world: World) -> Answer:
-    code, style = world.settings.not_found_code, world.settings.not_found_style
-    if style == "text":
-        return Answer(code, b"ETL not found", "text/plain")
-    if style == "html":
-        return Answer(code, _HTML.encode(), "text/html")
-    if style == "empty":
-        return Answer(code)
-    return as_json({"error": "ETL not found"}, code)
+def _shown_word(settings: Settings, words: Mapping[str, str | None], word: str | None) -> str | None:
+    shown = words.get(word, word) if word else word
+    if not shown or settings.words_case == "as_is":
+        return shown
+    return shown.lower() if settings.words_case == "lower" else shown.title()
 
 
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError:
+def _shown_time(settings: Settings, etl: Etl, moment: float | None) -> Any:
+    if moment is None:
         return None
+    form = settings.time_format
+    if isinstance(form, list):
+        form = form[etl.reads % len(form)] if form else "z"
+    return _TIME_FORMATS[form](moment + settings.clock_skew)
 
 
-def _properties(world: World, body: bytes) -> dict[str, str] | None:
-    """The properties of a run or schedule request, or None where the body is not as it must be."""
-    mode = world.settings.run_body
-    if not body:
-        return {} if mode == "lenient" else None
-    given = _parsed(body)
+def _no_status(style: str, etl_id: int, status: int) -> Answer:
+    if style in ("204_empty", "200_empty"):
+        return Answer(int(style[:3]))
+    if style == "null":
+        return as_json(None, status)
+    if style == "absent":
+        return as_json({"task_id": etl_id}, status)
+    blank = "" if style == "empty_string" else None
+    return as_json({"status": blank, "task_id": etl_id, "exit_code": blank, "last_exec_ts": blank}, status)
+
+
+def _properties(mode: str, body: bytes) -> dict[str, str] | None:
+    """The properties of a run or schedule request; None if the body is not valid."""
+    given = parsed(body) if body or mode != "lenient" else {}
     if not isinstance(given, dict) or (mode != "lenient" and "run_execution_properties" not in given):
         return None
     properties = given.get("run_execution_properties", {})

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Start a simulator from a test and steer it. Standard library only."""
+"""Start a simulator from a test and control it. Standard library only."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from typing import Any, Callable
 from urllib.parse import urlsplit
 
 _PACKAGE = Path(__file__).resolve().parent
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 
 
 class SimulatorError(RuntimeError):
-    """The simulator did not start, or did not understand a control call."""
+    """The simulator did not start, or refused a control call."""
 
 
 class Control:
-    """The control interface. Every call is a connection of its own and knows nothing of proxies."""
+    """The control interface. Every call opens its own connection and ignores proxies."""
 
     def __init__(self, url: str, ca_file: str | None = None) -> None:
         self._address = urlsplit(url)
@@ -60,69 +60,54 @@ class Control:
         return http.client.HTTPSConnection(host, port, timeout=30, context=self._context)
 
     def reset(self, scenario: str | Mapping[str, Any] | None = None) -> None:
-        """Forget everything (ETLs, faults, requests, tokens, configuration, moved time) and set this scene.
-
-        Without one, the scene that the simulator was started with.
-        """
+        """Forget everything and load this scenario; by default, the one that the simulator was started with."""
         self.call("POST", "/reset", {} if scenario is None else {"scenario": scenario})
 
-    def configure(self, **config: Any) -> dict[str, Any]:
-        result: dict[str, Any] = self.call("PUT", "/config", config)
-        return result
+    def configure(self, **config: Any) -> Any:
+        return self.call("PUT", "/config", config)
 
-    def config(self) -> dict[str, Any]:
-        result: dict[str, Any] = self.call("GET", "/config")
-        return result
+    def config(self) -> Any:
+        return self.call("GET", "/config")
 
-    def put_etl(self, etl_id: int, **fields: Any) -> dict[str, Any]:
+    def put_etl(self, etl_id: int, **fields: Any) -> Any:
         """Create the ETL, or replace it whole."""
-        result: dict[str, Any] = self.call("PUT", f"/etls/{etl_id}", fields)
-        return result
+        return self.call("PUT", f"/etls/{etl_id}", fields)
 
-    def patch_etl(self, etl_id: int, **fields: Any) -> dict[str, Any]:
+    def patch_etl(self, etl_id: int, **fields: Any) -> Any:
         """Change some fields of the ETL."""
-        result: dict[str, Any] = self.call("PATCH", f"/etls/{etl_id}", fields)
-        return result
+        return self.call("PATCH", f"/etls/{etl_id}", fields)
 
     def delete_etl(self, etl_id: int) -> None:
         self.call("DELETE", f"/etls/{etl_id}")
 
-    def status(self, etl_id: int) -> dict[str, Any]:
+    def status(self, etl_id: int) -> Any:
         """The true state of the ETL, whatever the API shows."""
-        result: dict[str, Any] = self.call("GET", f"/etls/{etl_id}")
-        return result
+        return self.call("GET", f"/etls/{etl_id}")
 
-    def etls(self) -> list[dict[str, Any]]:
-        result: list[dict[str, Any]] = self.call("GET", "/etls")
-        return result
+    def etls(self) -> Any:
+        return self.call("GET", "/etls")
 
-    def start(self, etl_id: int, **fields: Any) -> dict[str, Any]:
-        """Somebody else starts the ETL at once; `duration` and `exit` may be given for this execution."""
-        result: dict[str, Any] = self.call("POST", f"/etls/{etl_id}/start", fields)
-        return result
+    def start(self, etl_id: int, **fields: Any) -> Any:
+        """Somebody else starts the ETL: `duration` and `exit` of this execution, `after` (simulated seconds)."""
+        return self.call("POST", f"/etls/{etl_id}/start", fields)
 
-    def finish(self, etl_id: int, **fields: Any) -> dict[str, Any]:
-        """What executes ends now; `exit` and `state` may be given."""
-        result: dict[str, Any] = self.call("POST", f"/etls/{etl_id}/finish", fields)
-        return result
+    def finish(self, etl_id: int, **fields: Any) -> Any:
+        """End what is executing: `exit`, `state`, `after` (simulated seconds)."""
+        return self.call("POST", f"/etls/{etl_id}/finish", fields)
 
-    def fault(
-        self, match: Mapping[str, Any], fault: Mapping[str, Any], skip: int = 0, times: int = 1
-    ) -> dict[str, Any]:
-        """Let matching requests go wrong: the first `skip` pass, then `times` are hit (-1: all)."""
+    def fault(self, match: Mapping[str, Any], fault: Mapping[str, Any], skip: int = 0, times: int = 1) -> Any:
+        """Make matching requests go wrong: the first `skip` pass, then `times` are hit (-1: all)."""
         rule = {"match": dict(match), "fault": dict(fault), "skip": skip, "times": times}
-        result: dict[str, Any] = self.call("POST", "/faults", rule)
-        return result
+        return self.call("POST", "/faults", rule)
 
-    def faults(self) -> list[dict[str, Any]]:
-        result: list[dict[str, Any]] = self.call("GET", "/faults")
-        return result
+    def faults(self) -> Any:
+        return self.call("GET", "/faults")
 
     def clear_faults(self) -> None:
         self.call("DELETE", "/faults")
 
     def requests(self, since: int = 0, **where: Any) -> list[dict[str, Any]]:
-        """What the API was asked after request number `since`; `where` filters, such as `exchange="run"`."""
+        """Requests to the API after number `since`; `where` filters, such as `exchange="run"`."""
         entries: list[dict[str, Any]] = self.call("GET", f"/requests?since={since}")
         return [entry for entry in entries if all(entry[name] == value for name, value in where.items())]
 
@@ -138,27 +123,22 @@ class Control:
             result[name] = {int(etl_id): count for etl_id, count in result[name].items()}
         return result
 
-    def clock(self) -> dict[str, Any]:
-        result: dict[str, Any] = self.call("GET", "/clock")
-        return result
+    def clock(self) -> Any:
+        return self.call("GET", "/clock")
 
-    def advance(self, seconds: float) -> dict[str, Any]:
+    def advance(self, seconds: float) -> Any:
         """Push simulated time forward."""
-        result: dict[str, Any] = self.call("POST", "/clock", {"advance": seconds})
-        return result
+        return self.call("POST", "/clock", {"advance": seconds})
 
-    def speed(self, factor: float) -> dict[str, Any]:
-        result: dict[str, Any] = self.call("POST", "/clock", {"speed": factor})
-        return result
+    def speed(self, factor: float) -> Any:
+        return self.call("POST", "/clock", {"speed": factor})
 
-    def put_key(self, access_key: str, **fields: Any) -> dict[str, Any]:
+    def put_key(self, access_key: str, **fields: Any) -> Any:
         """Create, rotate, deactivate, expire or restrict an access key."""
-        result: dict[str, Any] = self.call("PUT", "/keys", {"access_key": access_key, **fields})
-        return result
+        return self.call("PUT", "/keys", {"access_key": access_key, **fields})
 
-    def access_keys(self) -> list[dict[str, Any]]:
-        result: list[dict[str, Any]] = self.call("GET", "/keys")
-        return result
+    def access_keys(self) -> Any:
+        return self.call("GET", "/keys")
 
     def revoke_tokens(self, refresh_too: bool = False) -> None:
         """Every JWT issued so far is refused from now on."""
@@ -169,7 +149,7 @@ class Control:
         self.call("POST", "/outage", {"seconds": seconds, "mode": mode})
 
     def wait_until(self, is_so: Callable[[Control], Any], timeout: float = 10.0) -> Any:
-        """Ask `is_so(control)` until it is true; return what it said."""
+        """Call `is_so(control)` until it returns something true; return that."""
         deadline = time.monotonic() + timeout
         while True:
             result = is_so(self)
@@ -181,9 +161,10 @@ class Control:
 
 
 class SimulatorProcess:
-    """A simulator in a process of its own, which ends with the `with` block or with whoever started it."""
+    """A simulator in its own process, which ends with the `with` block or with the process that started it."""
 
     url: str
+    page: str
     ca_file: str | None
     control: Control
     access_key = "SIMULATEDACCESSKEY0123456789AB"
@@ -226,21 +207,15 @@ class SimulatorProcess:
 
     def start(self) -> SimulatorProcess:
         self._folder = tempfile.TemporaryDirectory(prefix="helix-simulator-")
-        environment = dict(os.environ)
-        environment["PYTHONPATH"] = os.pathsep.join(
-            part for part in (str(_PACKAGE.parent), environment.get("PYTHONPATH")) if part
-        )
-        command = [self._python, "-m", _PACKAGE.name, "--state-dir", self._folder.name, *self._arguments]
+        command = [self._python, str(_PACKAGE), "--state-dir", self._folder.name, *self._arguments]
         with (self.state_dir / "log.txt").open("wb") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment
-            )
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
         try:
             ready = self._await_ready()
         except BaseException:
             self.stop()
             raise
-        self.url, self.ca_file = ready["url"], ready["ca_file"]
+        self.url, self.page, self.ca_file = ready["url"], ready["page"], ready["ca_file"]
         has_odd_certificate = "--certificate" in self._arguments
         self.control = Control(self.url, None if has_odd_certificate else self.ca_file)
         return self

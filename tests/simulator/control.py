@@ -2,217 +2,367 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The control interface, `/_simulator/...`: how a test sets the scene and asks what happened."""
+"""How a test sets the scene and reads what happened: scenarios, profiles, `/_simulator/...`, and the live page."""
 
 from __future__ import annotations
 
+import copy
+import importlib
 import json
 from collections.abc import Awaitable
 from dataclasses import asdict
-from typing import Any, Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any, Callable, Literal, Optional
 
 from aiohttp import web
 
-from .checks import InputError, as_object, check, is_number, refuse_unknown
-from .etl_settings import EtlFields
-from .scenarios import scenario_named
-from .world import World
+from .settings import AnyCode, Fields, InputError, Line, Seconds, TimeFormat, Whole, Word, as_object, check
+from .tenant import Identity, Tenant, describe_execution
 
 BASE = "/_simulator"
+_SHOWN_ROWS = 20
+_SEEN_REQUESTS = 2_000
 
 
-class Control:
-    """One method per call. Each takes the request and the parsed body and returns what is sent as JSON."""
+# --- scenarios --------------------------------------------------------------------------------------------------------
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    def reset(self, request: web.Request, given: Any) -> Any:
-        values = as_object({} if given is None else given, "A reset")
-        refuse_unknown(values, ("scenario",), "A reset")
-        scenario = values.get("scenario", self.world.identity.scenario)
-        before = dict(vars(self.world))
-        try:
-            self.world.reset(scenario_named(scenario) if isinstance(scenario, str) else scenario)
-        except InputError:
-            vars(self.world).update(before)
-            raise
-        return {"etls": sorted(self.world.etls)}
-
-    def get_config(self, request: web.Request, given: Any) -> Any:
-        return asdict(self.world.settings)
-
-    def put_config(self, request: web.Request, given: Any) -> Any:
-        self.world.configure(given)
-        return asdict(self.world.settings)
-
-    def get_etls(self, request: web.Request, given: Any) -> Any:
-        self.world.advance_all()
-        return [self.world.describe(etl) for etl in self.world.etls.values()]
-
-    def get_etl(self, request: web.Request, given: Any) -> Any:
-        return self.world.describe(self.world.etl(_id(request)))
-
-    def put_etl(self, request: web.Request, given: Any) -> Any:
-        return self.world.describe(self.world.put_etl(_id(request), given))
-
-    def patch_etl(self, request: web.Request, given: Any) -> Any:
-        etl = self.world.etl(_id(request))
-        etl.patch(given, self.world.now(), self.world.settings.clock_skew)
-        return self.world.describe(etl)
-
-    def delete_etl(self, request: web.Request, given: Any) -> Any:
-        self.world.etl(_id(request))
-        del self.world.etls[_id(request)]
-        return {}
-
-    def start_etl(self, request: web.Request, given: Any) -> Any:
-        etl = self.world.etl(_id(request))
-        values = _few(given, ("duration", "exit"), "A start")
-        return self.world.describe_execution(etl.start(self.world.now(), values))
-
-    def finish_etl(self, request: web.Request, given: Any) -> Any:
-        etl = self.world.etl(_id(request))
-        etl.finish(self.world.now(), _few(given, ("exit", "state"), "A finish"))
-        return self.world.describe(etl)
-
-    def get_faults(self, request: web.Request, given: Any) -> Any:
-        return [rule.shown() for rule in self.world.faults.rules]
-
-    def post_fault(self, request: web.Request, given: Any) -> Any:
-        return self.world.faults.add(given).shown()
-
-    def delete_faults(self, request: web.Request, given: Any) -> Any:
-        self.world.faults.rules.clear()
-        return {}
-
-    def delete_fault(self, request: web.Request, given: Any) -> Any:
-        self.world.faults.remove(_id(request))
-        return {}
-
-    def get_requests(self, request: web.Request, given: Any) -> Any:
-        since = _number_in_query(request, "since")
-        return [self.world.describe_entry(entry) for entry in self.world.journal.entries if entry.n > since]
-
-    def get_executions(self, request: web.Request, given: Any) -> Any:
-        self.world.advance_all()
-        return [self.world.describe_execution(execution) for execution in self.world.books.executions]
-
-    def get_counters(self, request: web.Request, given: Any) -> Any:
-        return self.world.counters()
-
-    def get_clock(self, request: web.Request, given: Any) -> Any:
-        now = self.world.now()
-        return {"now": now, "shown": self.world.shown(now), "speed": self.world.clock.speed}
-
-    def post_clock(self, request: web.Request, given: Any) -> Any:
-        values = as_object(given, "The clock")
-        refuse_unknown(values, ("advance", "speed"), "The clock")
-        for name in values:
-            _non_negative(values[name], name, "The clock")
-        if "speed" in values:
-            self.world.clock.set_speed(values["speed"])
-        self.world.clock.advance(values.get("advance", 0))
-        return self.get_clock(request, given)
-
-    def get_keys(self, request: web.Request, given: Any) -> Any:
-        return [key.shown() for key in self.world.authority.keys.values()]
-
-    def put_key(self, request: web.Request, given: Any) -> Any:
-        return self.world.authority.change_key(given, self.world.now()).shown()
-
-    def revoke_tokens(self, request: web.Request, given: Any) -> Any:
-        values = as_object({} if given is None else given, "A revocation")
-        refuse_unknown(values, ("refresh_too",), "A revocation")
-        self.world.authority.revoke_jwts()
-        if values.get("refresh_too", False):
-            self.world.authority.revoke()
-        return {}
-
-    def post_outage(self, request: web.Request, given: Any) -> Any:
-        values = as_object(given, "An outage")
-        refuse_unknown(values, ("seconds", "mode"), "An outage")
-        _non_negative(values.get("seconds"), "seconds", "An outage")
-        self.world.start_outage(values["seconds"], values.get("mode", "reset"))
-        return {"until": self.world.outage_until, "mode": self.world.outage_mode}
+_DEMO = """[
+  {"id": 53, "name": "VMware - vCenter Extractor Service", "kind": "service", "state": "SERVICE_ON", "stop_lag": 2},
+  {"id": 118, "name": "AWS - Nightly Cost and Usage", "kind": "periodic", "duration": 20, "start_lag": 3,
+   "last_exec_age": 50000},
+  {"id": 321, "name": "Nightly vCenter import", "state": "ENDED", "duration": 8, "start_lag": 2,
+   "last_exec_age": 72000},
+  {"id": 322, "name": "Oracle - Database Extractor", "state": "ENDED", "exit_code": "OK", "duration": 6, "start_lag": 1,
+   "exit": "ERROR", "last_exec_age": 100000},
+  {"id": 323, "name": "Kubernetes - Prometheus Extractor", "kind": "periodic", "exit_code": "WARNING", "duration": 5,
+   "start_lag": 1, "exit": "WARNING", "last_exec_age": 2700},
+  {"id": 402, "name": "Mainframe - z/OS Extractor (remote engine inactive)", "state": "ABORTED", "engine": "inactive",
+   "last_exec_age": 420000}
+]"""
+BUILT_IN: dict[str, dict[str, Any]] = {"empty": {}, "demo": {"etls": json.loads(_DEMO)}}
 
 
-def control_routes(world: World) -> list[web.RouteDef]:
-    control = Control(world)
-    table: list[tuple[str, str, Callable[[web.Request, Any], Any]]] = [
-        ("POST", "/reset", control.reset),
-        ("GET", "/config", control.get_config),
-        ("PUT", "/config", control.put_config),
-        ("GET", "/etls", control.get_etls),
-        ("GET", "/etls/{id}", control.get_etl),
-        ("PUT", "/etls/{id}", control.put_etl),
-        ("PATCH", "/etls/{id}", control.patch_etl),
-        ("DELETE", "/etls/{id}", control.delete_etl),
-        ("POST", "/etls/{id}/start", control.start_etl),
-        ("POST", "/etls/{id}/finish", control.finish_etl),
-        ("GET", "/faults", control.get_faults),
-        ("POST", "/faults", control.post_fault),
-        ("DELETE", "/faults", control.delete_faults),
-        ("DELETE", "/faults/{id}", control.delete_fault),
-        ("GET", "/requests", control.get_requests),
-        ("GET", "/executions", control.get_executions),
-        ("GET", "/counters", control.get_counters),
-        ("GET", "/clock", control.get_clock),
-        ("POST", "/clock", control.post_clock),
-        ("GET", "/keys", control.get_keys),
-        ("PUT", "/keys", control.put_key),
-        ("POST", "/tokens/revoke", control.revoke_tokens),
-        ("POST", "/outage", control.post_outage),
+def scenario_named(name: str) -> dict[str, Any]:
+    if name not in BUILT_IN:
+        raise InputError(f"There is no scenario '{name}'; there are {', '.join(BUILT_IN)}.")
+    return copy.deepcopy(BUILT_IN[name])
+
+
+def scenario_from(name_or_file: str) -> dict[str, Any]:
+    """A built-in scenario or one in a file."""
+    return scenario_named(name_or_file) if name_or_file in BUILT_IN else read_object("scenario", name_or_file)
+
+
+def read_object(what: str, path: str) -> dict[str, Any]:
+    """The object in a JSON file, or in a YAML file if its name says so."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        if path.endswith((".yml", ".yaml")):
+            return as_object(importlib.import_module("yaml").safe_load(text), f"The {what} '{path}'")
+        return as_object(json.loads(text), f"The {what} '{path}'")
+    except ImportError as error:
+        raise InputError(f"The {what} '{path}' is YAML, and PyYAML is not installed. Use JSON.") from error
+    except InputError:
+        raise
+    # PyYAML's errors have no base class among Python's own.
+    except Exception as error:
+        raise InputError(f"The {what} '{path}' cannot be read: {error}.") from error
+
+
+# --- profiles ---------------------------------------------------------------------------------------------------------
+
+
+_UNKNOWN_ID: Fields = {
+    "code": Optional[AnyCode],
+    "content_type": Optional[Line],
+    "shape": Optional[Literal["json", "text", "html", "empty"]],
+}
+
+
+# field of a profile: (its values, the setting, the values of the setting if they have other names)
+PROFILE: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "status_code": (Literal[200, 204], "status_code", {}),
+    "time_format": (TimeFormat, "time_format", {}),
+    "words_case": (Literal["upper", "lower", "title"], "words_case", {"upper": "as_is"}),
+    "trailing_slash": (
+        Literal["required", "redirected", "optional"],
+        "list_without_slash",
+        {"required": "not_found", "redirected": "redirect", "optional": "served"},
+    ),
+    "accept": (Literal["strict", "lenient"], "strict_accept", {"strict": True, "lenient": False}),
+    "forbidden_code": (AnyCode, "forbidden_code", {}),
+    "tenant_id_required": (bool, "tenant_required", {}),
+    "token_life_seconds": (Seconds, "token_life", {}),
+    "token_claims": (Literal["readable", "opaque"], "jwt_opaque", {"readable": False, "opaque": True}),
+    "token_exp": (bool, "jwt_exp", {}),
+    "date_header": (bool, "date_header", {}),
+    "clock_skew_seconds": (float, "clock_skew", {}),
+}
+#: Fields whose effect is more than a setting.
+MORE_OF_A_PROFILE: Fields = {
+    "format_version": Literal[1],
+    "no_value": Literal["null", "empty_string", "absent", "empty_body", "null_body"],
+    "unknown_id": dict[str, Any],
+    "permissions": list[Literal["read", "write"]],
+    "state_words": list[str],
+    "exit_words": list[str],
+    "etl_count": Whole,
+}
+_NO_VALUE = {"null": "json_null", "empty_string": "empty_string", "absent": "absent", "null_body": "null"}
+_DOCUMENTED = ("RUNNING", "WAITING", "ENDED", "ABORTED", "SERVICE_ON", "SERVICE_OFF", "OK", "WARNING", "ERROR")
+_FIRST_ID = {"state": 900_001, "exit": 910_001, "more": 920_001}
+
+
+def apply_profile(identity: Identity, given: dict[str, Any]) -> list[str]:
+    """Make the tenant behave like the observed one; return the names of the fields that have no effect."""
+    if given.get("format_version") != 1:
+        raise InputError(f"The profile has format_version {given.get('format_version')!r}; this simulator reads 1.")
+    hints = {**{name: hint for name, (hint, _setting, _values) in PROFILE.items()}, **MORE_OF_A_PROFILE}
+    # A field that is null was not observed.
+    known = {name: value for name, value in given.items() if name in hints and value is not None}
+    profile = check(hints, known, "The profile")
+    config: dict[str, Any] = {}
+    for name, (_hint, setting, values) in PROFILE.items():
+        if name in profile:
+            config[setting] = values.get(profile[name], profile[name])
+    if "no_value" in profile:
+        config["none_style"] = _NO_VALUE.get(profile["no_value"], f"{profile.get('status_code', 204)}_empty")
+    unknown_id = check(_UNKNOWN_ID, profile.get("unknown_id", {}), "The profile's 'unknown_id'")
+    for part, setting in (("code", "not_found_code"), ("shape", "not_found_style"), ("content_type", "not_found_type")):
+        if unknown_id.get(part) is not None:
+            config[setting] = unknown_id[part]
+    identity.config = {**config, **identity.config}
+    identity.permissions = profile.get("permissions", identity.permissions)
+    _add_etls(identity, profile)
+    return sorted(set(given) - set(hints))
+
+
+def _add_etls(identity: Identity, profile: dict[str, Any]) -> None:
+    """Every observed word is shown by an ETL, and there are as many ETLs as were observed."""
+    etls: list[dict[str, Any]] = identity.scenario.setdefault("etls", [])
+    shown = Tenant(Identity(scenario={"etls": etls})).etls.values()
+    seen = {"state": {etl.state for etl in shown}, "exit": {etl.exit_code for etl in shown}}
+    for sort in ("state", "exit"):
+        for number, text in enumerate(profile.get(f"{sort}_words", [])):
+            word = text.upper() if text.upper() in _DOCUMENTED else text
+            look: dict[str, Any] = {"state": "ENDED", "exit_code": word, "last_exec_age": 3600}
+            if sort == "state":
+                look = {"state": word, "kind": "service" if word.startswith("SERVICE") else "batch", "duration": None}
+            if word not in seen[sort]:
+                etls.append({"id": _FIRST_ID[sort] + number, "name": f"Shows the {sort} {word}", **look})
+    missing = range(profile.get("etl_count", 0) - len(etls))
+    etls.extend({"id": _FIRST_ID["more"] + number, "name": f"ETL of the profile {number + 1}"} for number in missing)
+
+
+# --- control calls ----------------------------------------------------------------------------------------------------
+
+
+_Act = Callable[[Tenant, web.Request, Any], Any]
+_START: Fields = {"duration": Optional[Seconds], "exit": Word, "after": Seconds}
+_FINISH: Fields = {"exit": Word, "state": Word, "after": Seconds}
+_CLOCK: Fields = {"advance": Seconds, "speed": Seconds}
+_OUTAGE: Fields = {"seconds": Seconds, "mode": Literal["reset", "503", "502"]}
+
+
+def _reset(tenant: Tenant, request: web.Request, given: Any) -> Any:
+    scenario = check({"scenario": Any}, given, "A reset").get("scenario", tenant.identity.scenario)
+    before = dict(vars(tenant))
+    try:
+        tenant.reset(scenario_named(scenario) if isinstance(scenario, str) else scenario)
+    except InputError:
+        vars(tenant).update(before)
+        raise
+    return {"etls": sorted(tenant.etls)}
+
+
+def _put_config(tenant: Tenant, request: web.Request, given: Any) -> Any:
+    tenant.configure(given)
+    return asdict(tenant.settings)
+
+
+def _patch_etl(tenant: Tenant, request: web.Request, given: Any) -> Any:
+    etl = tenant.etl(_id(request))
+    etl.patch(given, tenant.now(), tenant.settings.clock_skew)
+    return tenant.describe(etl)
+
+
+def _delete_etl(tenant: Tenant, request: web.Request, given: Any) -> Any:
+    del tenant.etls[tenant.etl(_id(request)).id]
+    return {}
+
+
+def _start_etl(tenant: Tenant, request: web.Request, given: Any) -> Any:
+    values = check(_START, given, "A start")
+    tenant.etl(_id(request)).start(tenant.now(), values)
+    return {} if values.get("after") else describe_execution(tenant.books.executions[-1])
+
+
+def _finish_etl(tenant: Tenant, request: web.Request, given: Any) -> Any:
+    etl = tenant.etl(_id(request))
+    etl.finish(tenant.now(), check(_FINISH, given, "A finish"))
+    return tenant.describe(etl)
+
+
+def _delete_faults(tenant: Tenant, request: web.Request, given: Any) -> Any:
+    if "id" in request.match_info:
+        tenant.faults.remove(_id(request))
+    else:
+        tenant.faults.rules.clear()
+    return {}
+
+
+def _get_requests(tenant: Tenant, request: web.Request, given: Any) -> Any:
+    since = _whole(request.query.get("since", "0"))
+    return [dict(vars(entry)) for entry in tenant.journal.entries if entry.n > since]
+
+
+def _get_clock(tenant: Tenant, request: web.Request, given: Any) -> Any:
+    now = tenant.now()
+    return {"now": now, "shown": tenant.shown(now), "speed": tenant.clock.speed}
+
+
+def _post_clock(tenant: Tenant, request: web.Request, given: Any) -> Any:
+    values = check(_CLOCK, given, "The clock")
+    if "speed" in values:
+        tenant.clock.set_speed(values["speed"])
+    tenant.clock.advance(values.get("advance", 0))
+    return _get_clock(tenant, request, given)
+
+
+def _revoke_tokens(tenant: Tenant, request: web.Request, given: Any) -> Any:
+    tenant.authority.revoke(**check({"refresh_too": bool}, given, "A revocation"))
+    return {}
+
+
+def _post_outage(tenant: Tenant, request: web.Request, given: Any) -> Any:
+    values = check(_OUTAGE, given, "An outage")
+    if "seconds" not in values:
+        raise InputError("An outage needs 'seconds'.")
+    tenant.outage_until = tenant.now() + values["seconds"]
+    tenant.outage_mode = values.get("mode", "reset")
+    return {"until": tenant.outage_until, "mode": tenant.outage_mode}
+
+
+CALLS: dict[tuple[str, str], _Act] = {
+    ("POST", "/reset"): _reset,
+    ("GET", "/config"): lambda tenant, request, given: asdict(tenant.settings),
+    ("PUT", "/config"): _put_config,
+    ("GET", "/etls"): lambda tenant, request, given: [tenant.describe(tenant.etl(etl_id)) for etl_id in tenant.etls],
+    ("GET", "/etls/{id}"): lambda tenant, request, given: tenant.describe(tenant.etl(_id(request))),
+    ("PUT", "/etls/{id}"): lambda tenant, request, given: tenant.describe(tenant.put_etl(_id(request), given)),
+    ("PATCH", "/etls/{id}"): _patch_etl,
+    ("DELETE", "/etls/{id}"): _delete_etl,
+    ("POST", "/etls/{id}/start"): _start_etl,
+    ("POST", "/etls/{id}/finish"): _finish_etl,
+    ("GET", "/faults"): lambda tenant, request, given: [rule.shown() for rule in tenant.faults.rules],
+    ("POST", "/faults"): lambda tenant, request, given: tenant.faults.add(given).shown(),
+    ("DELETE", "/faults"): _delete_faults,
+    ("DELETE", "/faults/{id}"): _delete_faults,
+    ("GET", "/requests"): _get_requests,
+    ("GET", "/executions"): lambda tenant, request, given: tenant.executions(),
+    ("GET", "/counters"): lambda tenant, request, given: tenant.counters(),
+    ("GET", "/clock"): _get_clock,
+    ("POST", "/clock"): _post_clock,
+    ("GET", "/keys"): lambda tenant, request, given: [key.shown() for key in tenant.authority.keys.values()],
+    ("PUT", "/keys"): lambda tenant, request, given: tenant.authority.change_key(given, tenant.now()).shown(),
+    ("POST", "/tokens/revoke"): _revoke_tokens,
+    ("POST", "/outage"): _post_outage,
+}
+#: Calls that may come without a body.
+_BARE = ("/reset", "/etls/{id}/start", "/etls/{id}/finish", "/tokens/revoke")
+
+
+def control_routes(tenant: Tenant) -> list[web.RouteDef]:
+    async def unknown(request: web.Request) -> web.Response:
+        return web.json_response({"error": f"There is no control call {request.method} {request.path}."}, status=404)
+
+    routes = [
+        web.route(method, BASE + path, _handler(tenant, act, {} if path in _BARE else None))
+        for (method, path), act in CALLS.items()
     ]
-    routes = [web.route(method, BASE + path, _handler(act)) for method, path, act in table]
-    return [*routes, web.route("*", BASE + "/{rest:.*}", _unknown)]
+    return [*routes, web.route("*", BASE + "/{rest:.*}", unknown)]
 
 
-def _handler(act: Callable[[web.Request, Any], Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _handler(tenant: Tenant, act: _Act, default: Any) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
+        text = await request.text()
         try:
-            return web.json_response(act(request, await _body(request)))
+            return web.json_response(act(tenant, request, json.loads(text) if text else default))
         except InputError as error:
             return web.json_response({"error": str(error)}, status=400)
+        except json.JSONDecodeError as error:
+            return web.json_response({"error": f"The body is not JSON: {error}."}, status=400)
 
     return handle
 
 
-async def _unknown(request: web.Request) -> web.Response:
-    return web.json_response({"error": f"There is no control call {request.method} {request.path}."}, status=404)
-
-
-async def _body(request: web.Request) -> Any:
-    text = await request.text()
-    if not text:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InputError(f"The body is not JSON: {error}.") from error
-
-
 def _id(request: web.Request) -> int:
-    text = request.match_info["id"]
+    return _whole(request.match_info["id"])
+
+
+def _whole(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise InputError(f"'{text}' is not a whole number.")
     return int(text)
 
 
-def _number_in_query(request: web.Request, name: str) -> int:
-    text = request.query.get(name, "0")
-    if not text.isascii() or not text.isdigit():
-        raise InputError(f"'{name}' must be a whole number, not '{text}'.")
-    return int(text)
+# --- the page ---------------------------------------------------------------------------------------------------------
 
 
-def _non_negative(value: object, name: str, what: str) -> None:
-    if not is_number(value) or value < 0:  # type: ignore[operator]
-        raise InputError(f"{what}: '{name}' must be a number, at least 0, not {value!r}.")
+def page_routes(tenant: Tenant) -> list[web.RouteDef]:
+    async def page(request: web.Request) -> web.Response:
+        html = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+        return web.Response(text=html, content_type="text/html")
+
+    async def data(request: web.Request) -> web.Response:
+        return web.json_response(_snapshot(tenant))
+
+    return [web.get("/", page), web.get("/_page.json", data)]
 
 
-def _few(given: Any, names: tuple[str, ...], what: str) -> dict[str, Any]:
-    """A small body whose fields mean the same as those of an ETL."""
-    values = as_object({} if given is None else given, what)
-    refuse_unknown(values, names, what)
-    return check(EtlFields, values, what)
+def _snapshot(tenant: Tenant) -> dict[str, Any]:
+    now = tenant.advance_all()
+    return {
+        "now": now,
+        "shown": tenant.shown(now),
+        "speed": tenant.clock.speed,
+        "outage": max(0.0, tenant.outage_until - now),
+        "counters": tenant.counters(),
+        "etls": [_etl(tenant, etl_id, now) for etl_id in sorted(tenant.etls)],
+        "requests": _requests(tenant),
+    }
+
+
+def _requests(tenant: Tenant) -> list[dict[str, Any]]:
+    """The newest first. Successful status reads in a row become one row with their number."""
+    rows: list[dict[str, Any]] = []
+    for entry in islice(reversed(tenant.journal.entries), _SEEN_REQUESTS):
+        poll = entry.exchange == "status" and entry.status in (200, 204) and not entry.fault
+        if poll and rows and rows[-1]["polled"]:
+            rows[-1]["count"] += 1
+            rows[-1]["polled"] = sorted({*rows[-1]["polled"], entry.etl_id})
+            continue
+        if len(rows) == _SHOWN_ROWS:
+            break
+        row = {name: getattr(entry, name) for name in ("method", "path", "status", "fault", "write")}
+        rows.append({**row, "time": tenant.shown(entry.time), "polled": [entry.etl_id] if poll else [], "count": 1})
+    return rows
+
+
+def _etl(tenant: Tenant, etl_id: int, now: float) -> dict[str, Any]:
+    etl = tenant.etls[etl_id]
+    running = etl.running[0] if etl.running else None
+    return {
+        "id": etl.id,
+        "name": etl.behavior.name,
+        "kind": etl.behavior.kind,
+        "engine": etl.behavior.engine,
+        "state": etl.state,
+        "exit": etl.exit_code,
+        "age": None if etl.last_exec is None else max(0.0, now - etl.last_exec),
+        "not_begun": len(etl.not_begun),
+        "executing": len(etl.running),
+        "since": running.started_at if running else None,
+        "due": running.due_at if running else None,
+    }

@@ -2,60 +2,146 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""ETLs. Pure: time is handed in, nothing is read or written.
+"""ETLs and their time. Pure: the moment is handed in, nothing is read or written.
 
-Each ETL keeps a heap of things that are due ("begin", "end", ...). Whoever looks at it first brings it up to date,
-so nothing runs in the background and time may jump.
+Each ETL keeps a heap of events that are due. It is brought up to date when it is read, so nothing runs in the
+background and time may jump.
 """
 
 from __future__ import annotations
 
+import email.utils
 import heapq
-from collections import deque
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from itertools import count
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
-from .checks import InputError
-from .clock import parse_timestamp
-from .etl_settings import START_STATE_FIELDS, Behaviour, check_etl
-from .execution import Books, Execution, Outcome
+from .settings import Behavior, EtlFields, InputError, StartState, check, fields_of
 
 _DAY = 86400
+_REMEMBERED_EXECUTIONS = 20_000
+_REMEMBERED_STATES = 1_000
+_FIRST_REQUEST_ID = 21359
+_FIRST_DATE = datetime(1, 1, 1, tzinfo=timezone.utc).timestamp()
+_LAST_DATE = datetime(9999, 1, 1, tzinfo=timezone.utc).timestamp()
 _STATE_OF_A_NEW_ONE = {"batch": None, "periodic": "WAITING", "service": "SERVICE_OFF"}
 _STATES_WITH_HISTORY = ("ENDED", "ABORTED", "WAITING", "RUNNING")
 
 
+class Clock:
+    """Simulated time: starts at the real time, passes at a chosen speed and can be pushed forward."""
+
+    def __init__(self, speed: float = 1.0) -> None:
+        self._base = time.time()
+        self._anchor = time.monotonic()
+        self.speed = speed
+
+    def now(self) -> float:
+        return self._base + (time.monotonic() - self._anchor) * self.speed
+
+    def set_speed(self, speed: float) -> None:
+        self._base, self._anchor = self.now(), time.monotonic()
+        self.speed = speed
+
+    def advance(self, seconds: float) -> None:
+        self._base += seconds
+
+
+def calendar(moment: float) -> datetime:
+    return datetime.fromtimestamp(max(_FIRST_DATE, min(moment, _LAST_DATE)), timezone.utc)
+
+
+def timestamp(moment: float) -> str:
+    """The documented form: RFC 3339 in UTC with whole seconds."""
+    return calendar(moment).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+
+
+def http_date(moment: float) -> str:
+    return email.utils.format_datetime(calendar(moment), usegmt=True)
+
+
+def parse_timestamp(text: str) -> float:
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+    except ValueError as error:
+        raise InputError(f"'{text}' is not a time such as 2026-01-31T23:59:59Z.") from error
+
+
+class Seen(NamedTuple):
+    """What a status request shows."""
+
+    state: str | None
+    exit_code: str | None
+    last_exec: float | None
+
+
+@dataclass(eq=False)
+class Execution:
+    """One execution, from the moment that it is accepted. `cause` is a request's number, "external" or "period"."""
+
+    id: int
+    etl_id: int
+    cause: int | str
+    properties: dict[str, str]
+    accepted_at: float
+    started_at: float | None = None
+    due_at: float | None = None
+    ended_at: float | None = None
+    exit: str | None = None
+
+
+@dataclass
+class Outcome:
+    """The answer to run, schedule, stop or kill."""
+
+    request_id: int = -1
+    word: str | None = "OK"
+    code: int = 200
+    accepted: bool = True
+
+
+@dataclass
+class Books:
+    """What all ETLs share: request numbers and the record of executions."""
+
+    numbers: Iterator[int] = field(default_factory=lambda: count(_FIRST_REQUEST_ID))
+    executions: deque[Execution] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_EXECUTIONS))
+    launches: Counter[int] = field(default_factory=Counter)
+    accepted: Counter[int] = field(default_factory=Counter)
+
+
 class Etl:
-    def __init__(self, etl_id: int, books: Books, given: dict[str, Any], now: float, skew: float = 0) -> None:
-        values = check_etl(given, etl_id)
+    def __init__(self, etl_id: int, books: Books, given: object, now: float, skew: float = 0) -> None:
+        values = check(EtlFields, given, f"ETL {etl_id}")
         self.id = etl_id
-        self.behaviour = Behaviour(**{k: v for k, v in values.items() if k not in START_STATE_FIELDS})
-        self.behaviour.name = self.behaviour.name or f"ETL {etl_id}"
-        self.state: str | None = None
-        self.exit_code: str | None = None
-        self.last_exec: float | None = None
+        self.behavior = Behavior(**{name: value for name, value in values.items() if name not in fields_of(StartState)})
+        self.behavior.name = self.behavior.name or f"ETL {etl_id}"
+        self.state: str | None = values.get("state", _STATE_OF_A_NEW_ONE[self.behavior.kind])
+        has_history = self.state in _STATES_WITH_HISTORY
+        self.exit_code = values.get("exit_code", "OK" if has_history and self.state != "ABORTED" else None)
+        self.last_exec = now - _DAY if has_history else None
         self.scheduled = False
+        self.reads = 0
         self.running: list[Execution] = []
         self.not_begun: dict[int, Execution] = {}
         self._in_line: deque[Execution] = deque()
         self._held: list[Execution] = []
-        self._exits: deque[str | None] = deque(self.behaviour.exits)
+        self._exits: deque[str | None] = deque(self.behavior.exits)
         self._books = books
         self._due: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = count()
+        self._past: deque[tuple[float, Seen]] = deque(maxlen=_REMEMBERED_STATES)
         self._period_round = 0
         self._last_begin: float | None = None
-        self._take_start_state(values, now, skew)
+        self._take_last_execution(values, now, skew)
+        self._enter(self.state, now)
+        self.advance(now)
 
     # --- set up by a test -----------------------------------------------------------------------------------------
-
-    def _take_start_state(self, values: dict[str, Any], now: float, skew: float) -> None:
-        state = values.get("state", _STATE_OF_A_NEW_ONE[self.behaviour.kind])
-        has_history = state in _STATES_WITH_HISTORY
-        self.exit_code = values.get("exit_code", "OK" if has_history and state != "ABORTED" else None)
-        self.last_exec = now - _DAY if has_history else None
-        self._take_last_execution(values, now, skew)
-        self._enter(state, now)
 
     def _take_last_execution(self, values: dict[str, Any], now: float, skew: float) -> None:
         if "last_exec_ts" in values:
@@ -66,36 +152,34 @@ class Etl:
             self.last_exec = None if age is None else now - age
 
     def patch(self, given: object, now: float, skew: float = 0) -> None:
-        values = check_etl(given, self.id)
+        values = check(EtlFields, given, f"ETL {self.id}")
         self.advance(now)
+        self._take_last_execution(values, now, skew)
         for name, value in values.items():
-            if name not in START_STATE_FIELDS:
-                setattr(self.behaviour, name, value)
+            if name not in fields_of(StartState):
+                setattr(self.behavior, name, value)
         if "exits" in values:
             self._exits = deque(values["exits"])
-        self._take_last_execution(values, now, skew)
         if "exit_code" in values:
             self.exit_code = values["exit_code"]
         if "state" in values:
-            self._drop_everything(now)
+            for execution in self.running:
+                execution.ended_at = now
+            self.running.clear()
+            self._cancel_not_begun()
+            self._due.clear()
             self._enter(values["state"], now)
         if values.get("engine") == "active":
             held, self._held = self._held, []
             for execution in held:
-                self._at(now + self.behaviour.start_lag, self._begin, execution)
-
-    def _drop_everything(self, now: float) -> None:
-        for execution in self.running:
-            execution.ended_at = now
-        self.running.clear()
-        self._cancel_not_begun()
-        self._due.clear()
+                self._at(now + self.behavior.start_lag, self._begin, execution)
+        self.advance(now)
 
     def _enter(self, state: str | None, now: float) -> None:
         self.scheduled = state == "WAITING"
         if state in ("RUNNING", "SERVICE_ON"):
             stamp = self.last_exec
-            self.start(now, {})
+            self._start_external(now, {})
             self.last_exec = stamp
         else:
             self.state = state
@@ -107,98 +191,115 @@ class Etl:
         while self._due and self._due[0][0] <= now:
             moment, _order, act = heapq.heappop(self._due)
             act(moment)
+            self._note(moment)
+        self._note(now)
+
+    def _note(self, moment: float) -> None:
+        seen = Seen(self.state, self.exit_code, self.last_exec)
+        if not self._past or self._past[-1][1] != seen:
+            self._past.append((moment, seen))
+
+    def seen_at(self, moment: float) -> Seen:
+        """What a replica shows that has not heard of anything after this moment."""
+        return next((seen for at, seen in reversed(self._past) if at <= moment), self._past[0][1])
 
     def _at(self, moment: float, act: Callable[..., None], *arguments: Any) -> None:
         heapq.heappush(self._due, (moment, next(self._order), lambda at: act(at, *arguments)))
 
-    # --- what somebody asks for -----------------------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------------------------------
 
     def request(self, action: str, now: float, cause: int | str, properties: dict[str, str]) -> Outcome:
         self.advance(now)
         outcome = self._judge(action)
         if not outcome.accepted:
             return outcome
+        behavior = self.behavior
         self._books.accepted[self.id] += 1
         number = next(self._books.numbers)
-        if action == "run" or (action == "schedule" and self.behaviour.kind == "service"):
-            self._launch(Execution(number, self.id, cause, properties, now))
-        elif self.behaviour.engine == "inactive":
-            pass
-        elif action == "schedule":
-            self._at(now + self.behaviour.schedule_lag, self._arm, cause, properties)
-        elif action == "stop" and self.behaviour.stop_effect == "stops":
-            self._at(now + self.behaviour.stop_lag, self._stop, list(self.running))
-        elif action == "kill" and self.behaviour.kill_effect == "kills":
-            self._at(now + self.behaviour.kill_lag, self._kill)
-        if action == "kill" and self.behaviour.kill_effect == "kills":
+        outcome.request_id = -1 if behavior.kind == "service" else number
+        kills = action == "kill" and behavior.kill_effect == "kills"
+        if kills:
             self._cancel_not_begun()
+        if action == "run" or (action == "schedule" and behavior.kind == "service"):
+            self._launch(Execution(number, self.id, cause, properties, now))
+        elif behavior.engine != "inactive":
+            if action == "schedule":
+                self._at(now + behavior.schedule_lag, self._arm, cause, properties)
+            elif action == "stop" and behavior.stop_effect == "stops":
+                self._at(now + behavior.stop_lag, self._stop, list(self.running))
+            elif kills:
+                self._at(now + behavior.kill_lag, self._kill)
         self.advance(now)
-        outcome.request_id = -1 if self.behaviour.kind == "service" else number
         return outcome
 
     def _judge(self, action: str) -> Outcome:
-        behaviour = self.behaviour
-        refused = Outcome(word="ERROR", accepted=False)
-        if action in behaviour.answers:
-            word = behaviour.answers[action]
-            works = word != "ERROR" if behaviour.answer_work is None else behaviour.answer_work
+        behavior = self.behavior
+        if action in behavior.answers:
+            word = behavior.answers[action]
+            works = word != "ERROR" if behavior.answer_work is None else behavior.answer_work
             return Outcome(word=word, accepted=works)
-        if behaviour.engine == "refuses":
-            return refused
-        if action == "run" and self.state == "RUNNING":
-            if behaviour.run_when_running == "http_500":
-                return Outcome(code=500, accepted=False)
-            if behaviour.run_when_running == "error":
-                return refused
-        if action in ("run", "schedule") and self.state == "SERVICE_ON" and behaviour.run_when_service_on == "error":
-            return refused
+        if action == "run" and self.state == "RUNNING" and behavior.run_when_running == "http_500":
+            return Outcome(code=500, accepted=False)
         is_idle = not self.running and not self.not_begun and self.state != "WAITING"
-        if action in ("stop", "kill") and is_idle and behaviour.when_idle == "error":
-            return refused
-        return Outcome()
+        refused = (
+            behavior.engine == "refuses"
+            or (action == "run" and self.state == "RUNNING" and behavior.run_when_running == "error")
+            or (
+                action in ("run", "schedule") and self.state == "SERVICE_ON" and behavior.run_when_service_on == "error"
+            )
+            or (action in ("stop", "kill") and is_idle and behavior.when_idle == "error")
+        )
+        return Outcome(word="ERROR", accepted=False) if refused else Outcome()
 
     def _launch(self, execution: Execution) -> None:
-        if self.behaviour.kind == "service" and self.running:
+        if self.behavior.kind == "service" and self.running:
             return
         self.not_begun[execution.id] = execution
-        self._at(execution.accepted_at + self.behaviour.start_lag, self._begin, execution)
+        self._at(execution.accepted_at + self.behavior.start_lag, self._begin, execution)
 
-    def start(self, now: float, given: dict[str, Any]) -> Execution:
-        """Somebody else (a person in the console, another program) starts it, at once."""
+    # --- other people ---------------------------------------------------------------------------------------------
+
+    def start(self, now: float, given: dict[str, Any]) -> None:
+        """Somebody else (a person in the console, another program) starts it, at once or `after` so many seconds."""
         self.advance(now)
-        if self.running and self.behaviour.kind == "service":
+        if self.running and self.behavior.kind == "service":
             raise InputError(f"ETL {self.id} is a service that is already on.")
-        execution = Execution(next(self._books.numbers), self.id, "external", {}, now)
-        self._begin_now(now, execution, given)
+        self._at(now + given.get("after", 0), self._start_external, given)
         self.advance(now)
-        return execution
 
     def finish(self, now: float, given: dict[str, Any]) -> None:
-        """Whatever executes ends now."""
+        """Every execution ends, at once or `after` so many seconds."""
         self.advance(now)
-        if not self.running:
+        if not self.running and not given.get("after"):
             raise InputError(f"ETL {self.id} is not executing, so it cannot finish.")
-        for execution in list(self.running):
-            self._end(now, execution, given.get("exit", execution.exit), given.get("state"))
+        self._at(now + given.get("after", 0), self._finish_external, given)
         self.advance(now)
 
-    # --- what happens ---------------------------------------------------------------------------------------------
+    def _start_external(self, now: float, given: dict[str, Any]) -> None:
+        if not (self.running and self.behavior.kind == "service"):
+            self._begin_now(now, Execution(next(self._books.numbers), self.id, "external", {}, now), given)
+
+    def _finish_external(self, now: float, given: dict[str, Any]) -> None:
+        for execution in list(self.running):
+            self._end(now, execution, given.get("exit", execution.exit), given.get("state"))
+
+    # --- events ---------------------------------------------------------------------------------------------------
 
     def _begin(self, now: float, execution: Execution) -> None:
         if execution.id not in self.not_begun:
             return
-        if self.behaviour.engine == "inactive":
+        if self.behavior.engine == "inactive":
             self._held.append(execution)
-        elif self.running and self.behaviour.kind == "service":
+        elif self.running and self.behavior.kind == "service":
             del self.not_begun[execution.id]
-        elif self.running and self.behaviour.run_when_running != "parallel":
-            # It was taken before the other execution showed, so the server can no longer refuse it.
+        elif self.running and self.behavior.run_when_running != "parallel":
+            # It was accepted before the other execution showed, so the server can no longer refuse it.
             self._in_line.append(execution)
         else:
             self._begin_now(now, execution, {})
 
     def _begin_now(self, now: float, execution: Execution, given: dict[str, Any]) -> None:
-        behaviour = self.behaviour
+        behavior = self.behavior
         self.not_begun.pop(execution.id, None)
         self._period_round += 1
         self._last_begin = execution.started_at = now
@@ -206,21 +307,21 @@ class Etl:
         self._books.executions.append(execution)
         if isinstance(execution.cause, int):
             self._books.launches[self.id] += 1
-        if behaviour.kind == "service":
+        if behavior.kind == "service":
             self.state = "SERVICE_ON"
             return
         self.state = "RUNNING"
-        if behaviour.ts_semantics == "start":
+        if behavior.ts_semantics == "start":
             self.last_exec = now
         # Until it ends, this is the exit that it is going to have.
         execution.exit = given["exit"] if "exit" in given else self._next_exit()
-        duration = given.get("duration", behaviour.duration)
+        duration = given.get("duration", behavior.duration)
         if duration is not None:
             execution.due_at = now + duration
             self._at(execution.due_at, self._end, execution, execution.exit, None)
 
     def _next_exit(self) -> str | None:
-        return self._exits.popleft() if self._exits else self.behaviour.exit
+        return self._exits.popleft() if self._exits else self.behavior.exit
 
     def _end(self, now: float, execution: Execution, exit_code: str | None, state: str | None) -> None:
         if execution not in self.running:
@@ -228,40 +329,40 @@ class Etl:
         self.running.remove(execution)
         execution.ended_at = now
         execution.exit = exit_code
-        if self.behaviour.kind != "service":
+        if self.behavior.kind != "service":
             self.exit_code = exit_code
-            if self.behaviour.ts_semantics == "end":
+            if self.behavior.ts_semantics == "end":
                 self.last_exec = now
         if not self.running:
-            self.state = state or self.behaviour.end_state or self._resting_state()
+            self.state = state or self.behavior.end_state or self._resting_state()
             self._plan_next_period(now)
             if self._in_line:
-                self._at(now + self.behaviour.start_lag, self._begin, self._in_line.popleft())
+                self._at(now + self.behavior.start_lag, self._begin, self._in_line.popleft())
 
     def _resting_state(self) -> str:
-        if self.behaviour.kind == "service":
+        if self.behavior.kind == "service":
             return "SERVICE_OFF"
-        return "WAITING" if self.scheduled or self.behaviour.kind == "periodic" else "ENDED"
+        return "WAITING" if self.scheduled or self.behavior.kind == "periodic" else "ENDED"
 
     def _stop(self, now: float, executions: list[Execution]) -> None:
         for execution in executions:
-            exit_code = None if self.behaviour.kind == "service" else self.behaviour.stop_exit
-            self._end(now, execution, exit_code, self.behaviour.stop_state)
+            exit_code = None if self.behavior.kind == "service" else self.behavior.stop_exit
+            self._end(now, execution, exit_code, self.behavior.stop_state)
 
     def _kill(self, now: float) -> None:
-        behaviour = self.behaviour
+        behavior = self.behavior
         if self.running:
             self.scheduled = False
             stamp = self.last_exec
-            usual_state = "SERVICE_OFF" if behaviour.kind == "service" else "ABORTED"
+            usual_state = "SERVICE_OFF" if behavior.kind == "service" else "ABORTED"
             for execution in list(self.running):
-                self._end(now, execution, behaviour.kill_exit, behaviour.kill_state or usual_state)
-            if not behaviour.kill_stamps:
+                self._end(now, execution, behavior.kill_exit, behavior.kill_state or usual_state)
+            if not behavior.kill_stamps:
                 self.last_exec = stamp
         elif self.state == "WAITING":
             self.scheduled = False
             self._period_round += 1
-            self.state = behaviour.kill_waiting_state
+            self.state = behavior.kill_waiting_state
 
     def _cancel_not_begun(self) -> None:
         self.not_begun.clear()
@@ -278,11 +379,11 @@ class Etl:
         self, now: float, cause: int | str = "period", properties: dict[str, str] | None = None
     ) -> None:
         self._period_round += 1
-        if self.state == "WAITING" and self.behaviour.period > 0:
+        if self.state == "WAITING" and self.behavior.period > 0:
             since = now if self._last_begin is None else self._last_begin
-            due = max(now, since + self.behaviour.period)
+            due = max(now, since + self.behavior.period)
             self._at(due, self._period_came, self._period_round, cause, properties or {})
 
     def _period_came(self, now: float, period_round: int, cause: int | str, properties: dict[str, str]) -> None:
-        if period_round == self._period_round and self.state == "WAITING" and self.behaviour.engine == "active":
+        if period_round == self._period_round and self.state == "WAITING" and self.behavior.engine == "active":
             self._begin_now(now, Execution(next(self._books.numbers), self.id, cause, properties, now), {})

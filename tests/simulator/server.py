@@ -2,76 +2,87 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The web server around the API: reads requests, keeps the journal, lets faults happen."""
+"""The web server around the API: reads requests, keeps the journal, delivers answers and faults."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
+import struct
 import time
-from typing import Any
+import zlib
+from collections.abc import Iterator
+from typing import Any, Callable
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
-from . import effects
-from .api import Answer, Call, perform, recognise
-from .clock import http_date
-from .control import control_routes
-from .journal import Entry
-from .page import page_routes
-from .world import World
+from .api import Answer, Call, as_json, parsed, perform, recognize
+from .control import control_routes, page_routes
+from .faults import FaultRule
+from .model import http_date
+from .settings import Fault
+from .tenant import Entry, Tenant
 
+LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in</title></head><body><form>User name</form></body></html>"
+_NAME = "helix-simulator"
 _KEEP_ALIVE_SECONDS = 300
 _LARGEST_BODY = 8 << 20
+_BLOCK = 1 << 16
+_GZIP_WINDOW = 31
+_Work = Callable[[], Answer]
 
 
 class Front:
     """Everything below `/opt` and `/ims`."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, tenant: Tenant) -> None:
+        self.tenant = tenant
         self.last_used = time.monotonic()
         self._connections: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-        self._journal_of_connections = world.journal
+        self._journal_of_connections = tenant.journal
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        world = self.world
-        call = recognise(request.path)
+        tenant = self.tenant
+        call = recognize(request.path)
         entry = self._open_entry(request, call)
         body = await request.read()
-        if call.exchange in ("run", "schedule"):
-            entry.body = _readable(body)
-        if world.now() < world.outage_until:
-            return self._outage(request, entry)
-        if world.settings.latency_ms:
-            await asyncio.sleep(world.settings.latency_ms / 1000)
-        rule = world.faults.take(call.exchange, call.etl_id)
+        if call.exchange in ("run", "schedule") and body:
+            content = parsed(body)
+            entry.body = body.decode("utf-8", "replace") if content is None else content
+        if tenant.now() < tenant.outage_until:
+            entry.fault = "outage"
+            entry.status = tenant.outage_mode
+            if entry.status == "reset":
+                return abort(request)
+            entry.status = int(entry.status)
+            return web.Response(status=entry.status, text="The service is not available.")
+        if tenant.settings.latency_ms:
+            await asyncio.sleep(tenant.settings.latency_ms / 1000)
+        rule = tenant.faults.take(call.exchange, call.etl_id)
+        lag = rule.fault.seconds if rule and rule.fault.kind == "stale" else None
 
         def work() -> Answer:
-            return perform(world, call, entry, request.headers, body)
+            return perform(tenant, call, entry, request.headers, body, lag)
 
         if rule is None:
-            answer = work()
-            entry.status = answer.status
-            return effects.to_response(answer)
+            return await self._respond(request, entry, work())
         entry.fault = rule.fault.kind
-        response, entry.status = await effects.deliver(rule.fault, request, body, work, self.shown_now)
-        return response
-
-    def shown_now(self) -> float:
-        return self.world.now() + self.world.settings.clock_skew
+        return await self._deliver(rule, request, entry, body, work)
 
     def _open_entry(self, request: web.Request, call: Call) -> Entry:
-        world, headers = self.world, request.headers
+        journal, headers = self.tenant.journal, request.headers
+        journal.count += 1
         entry = Entry(
-            n=world.journal.next_number(),
-            time=world.now(),
+            n=journal.count,
+            time=self.tenant.now(),
             real_time=time.time(),
             method=request.method,
             path=request.path,
             exchange=call.exchange,
-            etl_id=call.etl_id,
+            etl_id=call.etl_id if call.is_write or call.exchange == "status" else None,
             write=call.is_write,
             accept=", ".join(headers.getall("Accept", ())) or None,
             content_type=headers.get("Content-Type"),
@@ -79,49 +90,191 @@ class Front:
             has_authorization="Authorization" in headers,
             connection=self._number_of_connection(request),
         )
-        world.journal.add(entry)
+        journal.add(entry)
         return entry
 
     def _number_of_connection(self, request: web.Request) -> int:
-        journal = self.world.journal
+        journal = self.tenant.journal
         if journal is not self._journal_of_connections:
             self._connections.clear()
             self._journal_of_connections = journal
         transport = request.transport
         if transport is None:
             return 0
-        number = self._connections.get(transport)
-        if number is None:
+        if transport not in self._connections:
             journal.connections += 1
-            number = self._connections[transport] = journal.connections
-        return number
+            self._connections[transport] = journal.connections
+        return self._connections[transport]
 
-    def _outage(self, request: web.Request, entry: Entry) -> web.Response:
-        mode = self.world.outage_mode
-        entry.fault = "outage"
-        if mode == "reset":
-            entry.status = "reset"
-            return effects.abort(request)
-        entry.status = int(mode)
-        return web.Response(status=int(mode), text="The service is not available.")
+    async def _respond(self, request: web.Request, entry: Entry, answer: Answer) -> web.StreamResponse:
+        entry.status = answer.status
+        if answer.status == 204 and answer.body:
+            return _raw(request, self._no_content_with_a_body(answer))
+        response = web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+        if answer.status != 204:
+            response.headers["Content-Type"] = answer.content_type
+        return response
+
+    def _no_content_with_a_body(self, answer: Answer) -> bytes:
+        """The documentation prints JSON beside status 204. No web framework sends that, because HTTP forbids it."""
+        date = self.tenant.date()
+        head = [
+            "HTTP/1.1 204 No Content",
+            *(f"Date: {text}" for text in (date,) if text is not None),
+            f"Server: {_NAME}",
+            f"Content-Type: {answer.content_type}",
+            f"Content-Length: {len(answer.body)}",
+            "Connection: close",
+        ]
+        return "\r\n".join([*head, "", ""]).encode() + answer.body
+
+    async def _deliver(
+        self, rule: FaultRule, request: web.Request, entry: Entry, body: bytes, work: _Work
+    ) -> web.StreamResponse:
+        """Carry the request out or not, and go wrong as the rule says."""
+        fault, kind = rule.fault, rule.fault.kind
+        if kind in ("slow", "slow_before_nothing"):
+            await asyncio.sleep(fault.seconds)
+        answer = work() if rule.works else Answer(200, b"{}")
+        if kind == "slow_after":
+            await asyncio.sleep(fault.seconds)
+        if kind in _BREAKS:
+            entry.status, break_off = _BREAKS[kind]
+            return break_off(request, fault)
+        if kind in ("huge", "slow_body", "cut_json"):
+            entry.status = (fault.code or 200) if kind == "huge" else answer.status
+            return await _stream(fault, request, answer)
+        return await self._respond(request, entry, self._instead(fault, request, body, answer))
+
+    def _instead(self, fault: Fault, request: web.Request, body: bytes, answer: Answer) -> Answer:
+        """The answer that takes the place of the right one."""
+        if fault.kind in ("status", "accept_then_status"):
+            return self._status(fault)
+        if fault.kind == "html_200":
+            return Answer(200, (LOGIN_PAGE if fault.body is None else str(fault.body)).encode(), "text/html")
+        if fault.kind == "wrong_shape":
+            return as_json(42 if fault.body is None else fault.body, fault.code or 200)
+        if fault.kind == "redirect":
+            return Answer(fault.code or 302, headers={"Location": fault.location})
+        if fault.kind == "echo_secrets":
+            echo = {"error": "Unexpected", "headers": dict(request.headers), "body": body.decode("utf-8", "replace")}
+            return as_json(echo, fault.code or 500)
+        if fault.kind == "edit":
+            return _edited(fault, answer)
+        return answer
+
+    def _status(self, fault: Fault) -> Answer:
+        headers: dict[str, str] = dict(fault.headers)
+        if fault.retry_after is not None:
+            headers["Retry-After"] = str(fault.retry_after)
+        if fault.retry_after_date is not None:
+            headers["Retry-After"] = http_date(self.tenant.shown_now() + fault.retry_after_date)
+        is_text = fault.body is None or isinstance(fault.body, str)
+        text = (fault.body or "") if is_text else json.dumps(fault.body)
+        usual_type = "text/plain" if is_text else "application/json"
+        code = fault.code or (502 if fault.kind == "accept_then_status" else 503)
+        return Answer(code, text.encode(), fault.content_type or usual_type, headers)
 
 
-def _readable(body: bytes) -> Any:
-    try:
-        return json.loads(body) if body else None
-    except ValueError:
-        return body.decode("utf-8", "replace")
+# --- how a fault reaches the client -----------------------------------------------------------------------------------
 
 
-def build(world: World) -> tuple[web.Application, Front]:
-    front = Front(world)
+def abort(request: web.BaseRequest) -> web.Response:
+    """Cut the connection with a TCP reset. The response that is returned goes nowhere; the framework wants one."""
+    transport = request.transport
+    if transport is not None:
+        raw_socket = transport.get_extra_info("socket")
+        if raw_socket is not None:
+            with contextlib.suppress(OSError):
+                raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    return web.Response()
+
+
+def _raw(request: web.BaseRequest, content: bytes = b"") -> web.Response:
+    """Write the bytes as they are and close the connection, whatever was announced."""
+    if request.transport is not None:
+        request.transport.write(content)
+        request.transport.close()
+    return web.Response()
+
+
+_BREAKS: dict[str, tuple[str, Callable[[web.BaseRequest, Fault], web.Response]]] = {
+    "reset_before": ("reset", lambda request, fault: abort(request)),
+    "reset_after": ("reset", lambda request, fault: abort(request)),
+    "slow_before_nothing": ("closed", lambda request, fault: _raw(request)),
+    "raw": ("raw", lambda request, fault: _raw(request, fault.text.encode("latin-1"))),
+}
+
+
+def _edited(fault: Fault, answer: Answer) -> Answer:
+    """Fields of the JSON answer set or dropped; in a list, those of each item."""
+    content = parsed(answer.body)
+    for item in content if isinstance(content, list) else [content]:
+        if isinstance(item, dict):
+            item.update(fault.set)
+            for name in fault.drop:
+                item.pop(name, None)
+    return as_json(content, answer.status)
+
+
+async def _stream(fault: Fault, request: web.Request, answer: Answer) -> web.StreamResponse:
+    """A body that drips, that ends before its announced length, or that is huge."""
+    body, kind = answer.body, fault.kind
+    response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+    pause = 0.0
+    pieces: Iterator[bytes] = iter((body[: len(body) // 2],))
+    if kind == "huge":
+        response.set_status(fault.code or 200)
+        pieces = _packed(fault.bytes) if fault.gzip else _blank_list(fault.bytes)
+        if fault.gzip:
+            response.headers["Content-Encoding"] = "gzip"
+    else:
+        response.content_length = len(body)
+    if kind == "slow_body":
+        size = max(1, -(-len(body) // fault.chunks))
+        pieces = (body[at : at + size] for at in range(0, len(body), size))
+        pause = fault.seconds / max(1, -(-len(body) // size))
+    with contextlib.suppress(ConnectionError):
+        await response.prepare(request)
+        for piece in pieces:
+            await asyncio.sleep(pause)
+            await response.write(piece)
+        if kind != "cut_json":
+            await response.write_eof()
+    if kind == "cut_json":
+        _raw(request)
+    return response
+
+
+def _blank_list(size: int) -> Iterator[bytes]:
+    """An empty JSON list of so many bytes."""
+    yield b"["
+    for start in range(0, size - 2, _BLOCK):
+        yield b" " * min(_BLOCK, size - 2 - start)
+    yield b"]"
+
+
+def _packed(size: int) -> Iterator[bytes]:
+    packer = zlib.compressobj(6, zlib.DEFLATED, _GZIP_WINDOW)
+    for piece in _blank_list(size):
+        yield packer.compress(piece)
+    yield packer.flush()
+
+
+# --- the application --------------------------------------------------------------------------------------------------
+
+
+def build(tenant: Tenant) -> tuple[web.Application, web.Application, Front]:
+    """The whole application, the page alone, and the part that knows when it was last used."""
+    front = Front(tenant)
 
     async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
-        response.headers["Server"] = "helix-simulator"
-        if not world.settings.date_header:
-            del response.headers["Date"]
-        else:
-            response.headers["Date"] = http_date(front.shown_now())
+        response.headers["Server"] = _NAME
+        response.headers.popall("Date", None)
+        date = tenant.date()
+        if date is not None:
+            response.headers["Date"] = date
 
     @web.middleware
     async def note_use(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -131,10 +284,12 @@ def build(world: World) -> tuple[web.Application, Front]:
 
     application = web.Application(client_max_size=_LARGEST_BODY, middlewares=[note_use])
     application.on_response_prepare.append(finish_headers)
-    application.add_routes(control_routes(world))
-    application.add_routes(page_routes(world))
+    application.add_routes(control_routes(tenant))
+    application.add_routes(page_routes(tenant))
     application.router.add_route("*", "/{anything:.*}", front.handle)
-    return application, front
+    page = web.Application(middlewares=[note_use])
+    page.add_routes(page_routes(tenant))
+    return application, page, front
 
 
 async def start(application: web.Application, host: str, port: int, tls: Any) -> tuple[web.AppRunner, int]:

@@ -2,102 +2,237 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How the whole pretend server behaves; `PUT /_simulator/config` changes it while it runs."""
+"""Everything that can be set from outside: names, types, defaults and meanings. Times are in simulated seconds."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any, Callable, Literal, Optional, Union, get_args, get_origin, get_type_hints
 
-from .checks import about
 
-NONE_STYLES = ("json_null", "absent", "empty_string", "204_empty", "null")
+class InputError(ValueError):
+    """Input that the simulator cannot use. The text is a sentence for the person who sent it."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value of an annotated type must be, in words and as a test."""
+
+    words: str
+    test: Callable[[Any], bool]
+
+
+# Far more than any test needs, and small enough for sums of such numbers to remain dates.
+_LARGEST = 1e10
+Seconds = Annotated[float, Rule("a number, at least 0", lambda value: value >= 0)]
+Whole = Annotated[int, Rule("an integer, at least 0", lambda value: value >= 0)]
+AnyCode = Annotated[int, Rule("an HTTP status from 200 to 599", lambda value: 200 <= value <= 599)]
+Line = Annotated[str, Rule("one line of text", str.isprintable)]
+Latin1 = Annotated[str, Rule("Latin-1 text", lambda value: all(ord(letter) < 256 for letter in value))]
+Word = Optional[str]
+Action = Literal["run", "schedule", "stop", "kill"]
+NoneStyle = Literal["json_null", "absent", "empty_string", "204_empty", "200_empty", "null"]
+TimeFormat = Literal["z", "offset", "zone", "fraction", "no_zone", "space", "epoch", "epoch_text", "epoch_ms"]
+Fields = Mapping[str, Any]
+
+
+@dataclass
+class StartState:
+    """What an ETL looks like at first. Set by PATCH, `state` drops everything that was under way."""
+
+    # Default: none for batch, WAITING for periodic, SERVICE_OFF for service. RUNNING and SERVICE_ON begin an execution.
+    state: Word = None  # any word
+    exit_code: Word = None  # default: OK if the state says that it ran before
+    last_exec_ts: Word = None  # such as 2026-01-31T23:59:59Z
+    last_exec_age: Optional[float] = None  # the same in seconds before now; default: a day if it ran before
+
+
+@dataclass
+class Behavior:
+    """How an ETL behaves."""
+
+    name: str = ""  # default: ETL <id>
+    kind: Literal["batch", "periodic", "service"] = "batch"
+    duration: Optional[Seconds] = 5  # null: until it is finished, stopped or killed
+    exit: Word = "OK"  # of its runs; any word
+    exits: list[Word] = field(default_factory=list)  # of the next runs, one each; then `exit` again
+    start_lag: Seconds = 0  # from accepting to RUNNING; the old state shows meanwhile
+    schedule_lag: Seconds = 0  # from accepting `schedule` to WAITING
+    stop_lag: Seconds = 0  # from accepting `stop` to its effect
+    kill_lag: Seconds = 0  # from accepting `kill` to its effect
+    ts_semantics: Literal["end", "start"] = "end"  # whether last_exec_ts is the end or the start of an execution
+    period: Seconds = 0  # from one start to the next while WAITING; 0: it never starts by itself
+    # inactive: accepts everything and does nothing until it is active again; refuses: 200 with ERROR
+    engine: Literal["active", "inactive", "refuses"] = "active"
+    # queue: afterwards; parallel: at the same time; error: 200 with ERROR
+    run_when_running: Literal["error", "http_500", "queue", "parallel"] = "error"
+    run_when_service_on: Literal["error", "ok"] = "error"  # also `schedule`
+    when_idle: Literal["ok", "error"] = "ok"  # stop or kill while nothing is executing
+    stop_effect: Literal["stops", "ignored"] = "stops"
+    kill_effect: Literal["kills", "ignored"] = "kills"
+    stop_exit: Word = "OK"  # exit of a stopped execution
+    kill_exit: Word = None  # exit of a killed execution
+    kill_stamps: bool = True  # whether killing changes last_exec_ts (with ts_semantics: end)
+    end_state: Word = None  # after an execution; default: WAITING if periodic or scheduled, else ENDED
+    stop_state: Word = None  # default: as after an execution; service: SERVICE_OFF
+    kill_state: Word = None  # default: ABORTED; service: SERVICE_OFF
+    kill_waiting_state: Word = "ENDED"  # after the kill of a WAITING one
+    answers: dict[Action, Word] = field(default_factory=dict)  # other words as request_status; ERROR does nothing
+    answer_work: Optional[bool] = None  # whether such a request is carried out; default: unless ERROR
+    listed: bool = True  # a key may not see all ETLs
+    run_configurations: Optional[list[dict[str, Any]]] = None  # in the list; default: one active Default
+    none_style: Optional[NoneStyle] = None  # as in Settings, for this ETL alone
+    status_overlay: dict[str, Any] = field(default_factory=dict)  # fields laid over its status answer
+    list_overlay: dict[str, Any] = field(default_factory=dict)  # fields laid over its item in the list
+    answer_overlay: dict[str, Any] = field(default_factory=dict)  # fields laid over the answer to a write
+
+
+@dataclass
+class EtlFields(StartState, Behavior):
+    """Everything that may be sent for an ETL."""
 
 
 @dataclass
 class Settings:
-    token_life: float = field(default=900, metadata=about("number", "Seconds until a JWT is refused", minimum=0))
-    refresh_life: float = field(
-        default=86400, metadata=about("number", "Seconds until a refresh token is refused", minimum=0)
-    )
-    refresh_mode: str = field(
-        default="works",
-        metadata=about(
-            "text",
-            "`works`; `refused`: 401; `absent`: 404, as if the address did not exist; "
-            "`rotates`: also returns a new refresh token and forgets the old one",
-            choices=("works", "refused", "absent", "rotates"),
-        ),
-    )
-    jwt_exp: bool = field(default=True, metadata=about("boolean", "Whether the JWT carries `iat` and `exp`"))
-    jwt_opaque: bool = field(default=False, metadata=about("boolean", "Random text instead of a JWT"))
-    tenant_required: bool = field(
-        default=False, metadata=about("boolean", "A login without `tenant_id` is answered 404")
-    )
-    strict_accept: bool = field(
-        default=True, metadata=about("boolean", "400 unless `Accept` is exactly `application/json`")
-    )
-    strict_content_type: str = field(
-        default="bodies",
-        metadata=about(
-            "text",
-            "Which requests must say `Content-Type: application/json` (415 otherwise): "
-            "`none`, `bodies` (those with a body), `all` (every request, as the manual prints it)",
-            choices=("none", "bodies", "all"),
-        ),
-    )
-    list_without_slash: str = field(
-        default="redirect",
-        metadata=about(
-            "text",
-            "Answer to the list address without its last slash: `redirect` (301) or `not_found` (404)",
-            choices=("redirect", "not_found"),
-        ),
-    )
-    run_body: str = field(
-        default="strict",
-        metadata=about(
-            "text",
-            "Body of run and schedule. `strict`: `run_execution_properties` must be there, may be empty; "
-            "`lenient`: an empty body and `{}` are fine too; `filled`: an empty map is refused",
-            choices=("strict", "lenient", "filled"),
-        ),
-    )
-    stop_body: str = field(
-        default="refused",
-        metadata=about(
-            "text",
-            "A body sent with stop or kill: `refused` (400) or `ignored`",
-            choices=("refused", "ignored"),
-        ),
-    )
-    not_found_code: int = field(
-        default=400, metadata=about("integer", "HTTP status for an ETL that does not exist", minimum=400, maximum=599)
-    )
-    not_found_style: str = field(
-        default="json",
-        metadata=about(
-            "text",
-            "Body of that answer",
-            choices=("json", "text", "empty", "html"),
-        ),
-    )
-    none_style: str = field(
-        default="json_null",
-        metadata=about(
-            "text",
-            "How the status of an ETL that has none is shown: `json_null` (fields are null), `absent` "
-            "(only `task_id`), "
-            "`empty_string`, `204_empty`, `null` (the body is `null`)",
-            choices=NONE_STYLES,
-        ),
-    )
-    date_header: bool = field(default=True, metadata=about("boolean", "Whether answers carry `Date`"))
-    clock_skew: float = field(
-        default=0,
-        metadata=about(
-            "number", "Seconds by which every time that the server shows is off (`Date`, `last_exec_ts`, JWT claims)"
-        ),
-    )
-    latency_ms: float = field(
-        default=0, metadata=about("number", "Real milliseconds added to every API request", minimum=0)
-    )
+    """How the whole tenant behaves."""
+
+    token_life: Seconds = 900  # until a JWT is refused
+    refresh_life: Seconds = 86400  # until a refresh token is refused
+    # refused: 401; absent: 404; rotates: also returns a new refresh token and forgets the old one
+    refresh_mode: Literal["works", "refused", "absent", "rotates"] = "works"
+    jwt_exp: bool = True  # whether the JWT carries iat and exp
+    jwt_opaque: bool = False  # random text instead of a JWT
+    tenant_required: bool = False  # 404 for a login without tenant_id
+    strict_accept: bool = True  # 400 unless Accept is exactly application/json
+    # Which requests need `Content-Type: application/json` (415 otherwise); all: as the manual prints it
+    strict_content_type: Literal["none", "bodies", "all"] = "bodies"
+    list_without_slash: Literal["redirect", "not_found", "served"] = "redirect"  # redirect: 301; not_found: 404
+    # strict: run_execution_properties must be there; lenient: no body and {} are fine; filled: an empty map is refused
+    run_body: Literal["strict", "lenient", "filled"] = "strict"
+    stop_body: Literal["refused", "ignored"] = "refused"  # a body sent with stop or kill
+    not_found_code: AnyCode = 400  # for an ETL that does not exist
+    not_found_style: Literal["json", "text", "empty", "html"] = "json"
+    not_found_type: Optional[Line] = None  # another Content-Type for that answer
+    forbidden_code: AnyCode = 403  # for a key without the right to read or to write
+    # An ETL without a state. json_null: fields are null; absent: only task_id; null: the whole body is null
+    none_style: NoneStyle = "json_null"
+    status_code: Literal[200, 204] = 200  # of a status answer that has a body
+    # zone: +02:00; no_zone: without Z; space: no T and no Z. A list: one after the other, from answer to answer
+    time_format: Union[TimeFormat, list[TimeFormat]] = "z"
+    words_case: Literal["as_is", "lower", "title"] = "as_is"  # of states, exits and request_status
+    state_words: dict[str, Word] = field(default_factory=dict)  # what is shown instead, such as {"RUNNING": "BUSY"}
+    exit_words: dict[str, Word] = field(default_factory=dict)
+    request_words: dict[str, Word] = field(default_factory=dict)
+    replica_lag: list[Seconds] = field(default_factory=list)  # status answers are so late, one after the other
+    date_header: bool = True
+    date_text: Optional[Line] = None  # sent as the Date header, such as Fri, 31 Dec 9999 23:59:59 GMT
+    clock_skew: float = 0  # by which all times that the server shows are off
+    latency_ms: Seconds = 0  # real milliseconds added to every API request
+
+
+@dataclass
+class Fault:
+    """A fault and its parameters; `faults.KINDS` says which kind takes which."""
+
+    kind: str = "status"
+    work: Optional[bool] = None  # whether the request is carried out; default: as the kind says
+    code: Optional[AnyCode] = None  # HTTP status
+    body: Any = None  # text is sent as it is, anything else as JSON
+    content_type: Optional[Line] = None  # default: JSON, or text for text
+    headers: dict[Line, Line] = field(default_factory=dict)
+    retry_after: Optional[int] = None  # Retry-After in seconds
+    retry_after_date: Optional[int] = None  # Retry-After as a date so many seconds from now
+    seconds: Seconds = 1  # real seconds; for `stale` simulated ones
+    chunks: Annotated[int, Rule("an integer, at least 1", lambda value: value >= 1)] = 10  # of a body that drips
+    bytes: Whole = 1 << 30  # of a huge body
+    gzip: bool = False  # send the huge body compressed
+    location: Line = "https://redirected.invalid/"  # of a redirect
+    text: Latin1 = ""  # of a raw answer
+    set: dict[str, Any] = field(default_factory=dict)  # fields of the answer to set; in a list, of each item
+    drop: list[str] = field(default_factory=list)  # fields of the answer to leave out
+
+
+def is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return math.isfinite(value) and abs(value) <= _LARGEST
+
+
+def is_integer(value: object) -> bool:
+    return isinstance(value, int) and is_number(value)
+
+
+def as_object(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{what} must be a JSON object, not {value!r}.")
+    return value
+
+
+def refuse_unknown(given: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+    known = sorted(known)
+    for name in given:
+        if name not in known:
+            raise InputError(f"{what} has no '{name}'; it has {', '.join(known)}.")
+
+
+@cache
+def fields_of(owner: type) -> Fields:
+    return get_type_hints(owner, include_extras=True)
+
+
+def check(owner: type | Fields, given: object, what: str) -> dict[str, Any]:
+    """Return `given` if every name and value fits the fields of `owner`; raise InputError otherwise."""
+    values = as_object(given, what)
+    fields = fields_of(owner) if isinstance(owner, type) else owner
+    refuse_unknown(values, fields, what)
+    for name, value in values.items():
+        if not _fits(value, fields[name]):
+            raise InputError(f"{what}: '{name}' must be {_in_words(fields[name])}, not {value!r}.")
+    return values
+
+
+_PLAIN: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+    Any: ("anything", lambda value: True),
+    float: ("a number", is_number),
+    int: ("an integer", is_integer),
+    bool: ("true or false", lambda value: isinstance(value, bool)),
+    str: ("text", lambda value: isinstance(value, str)),
+    dict: ("an object", lambda value: isinstance(value, dict)),
+    type(None): ("null", lambda value: value is None),
+}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if hint in _PLAIN:
+        return _PLAIN[hint][1](value)
+    inner = get_args(hint)
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return _fits(value, inner[0]) and bool(inner[1].test(value))
+    if origin is Literal:
+        return isinstance(value, (str, int)) and not isinstance(value, bool) and value in inner
+    if origin is list:
+        return isinstance(value, list) and all(_fits(item, inner[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
+    return any(_fits(value, part) for part in inner)
+
+
+def _in_words(hint: Any) -> str:
+    if hint in _PLAIN:
+        return _PLAIN[hint][0]
+    inner = get_args(hint)
+    origin = get_origin(hint)
+    if origin is Annotated:
+        words: str = inner[1].words
+        return words
+    if origin is Literal:
+        return f"one of {', '.join(map(str, inner))}"
+    if origin is list:
+        return f"a list ({_in_words(inner[0])} each)"
+    if origin is dict:
+        return "an object" if inner[1] is Any else f"an object ({_in_words(inner[0])}: {_in_words(inner[1])})"
+    return " or ".join(_in_words(part) for part in inner)
