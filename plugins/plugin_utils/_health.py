@@ -336,7 +336,7 @@ def assess(etl: Mapping[str, Any], rule: Expectation, age: int | None) -> tuple[
         findings.append(("unknown", f"state {state} is not documented"))
     if _is_service(state):
         return findings, [] if findings else [f"service is {'on' if state == 'SERVICE_ON' else 'off'}"]
-    if state != "RUNNING":
+    if state != "RUNNING" and (exit_code or state in STATES):
         findings += _of_exit(state, exit_code, rule)
     # An end-stamped first run has no time yet.
     if state != "RUNNING" or time:

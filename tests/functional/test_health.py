@@ -119,7 +119,7 @@ def test_reports_gate_and_formats(playbook: Playbook, simulator: SimulatorProces
         rows = list(csv.DictReader(handle))
     assert rows[0]["name"] == "'=Failed {{ 6 * 7 }}"
     assert [row["matched"] for row in rows] == ["true", "true", "true", "false", "false", "true", "false", "true"]
-    suite = ET.parse(tmp_path / "j.xml").getroot()
+    suite = ET.parse(tmp_path / "j.xml").getroot()  # noqa: S314 - our own file
     assert {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")} == {
         "tests": "9",
         "failures": "3",
@@ -142,7 +142,7 @@ def check_metrics(path: Path) -> None:
         ("helix_etl_info", "gauge"),
     }
     ages = {s.labels["etl_id"]: s.value for s in families["helix_etl_last_success_age_seconds"].samples}
-    assert set(ages) == {"1", "4", "6", "1000008"}
+    assert set(ages) == {"1", "4", "6"}
     assert 600 <= ages["1"] < 900
     states = {s.labels["etl_id"]: s.labels["state"] for s in families["helix_etl_state"].samples}
     assert (states["2"], states["5"], states["1000008"]) == ("none", "SERVICE_ON", "HELD")
@@ -247,7 +247,7 @@ def test_a_full_disk_leaves_the_old_file(
 def test_a_folder_that_is_missing(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
     done = playbook("etl_health", {"etl_health_csv": str(tmp_path / "none" / "t.csv")})
     assert done.rc == 2
-    assert f"{tmp_path}/none" in done.task()["msg"]
+    assert f"Destination directory {tmp_path}/none does not exist" in done.output
 
 
 # ---- etl_report
@@ -289,7 +289,7 @@ def test_etl_report_shows_states_and_the_last_chain(
 def test_etl_report_fails_if_a_state_is_missing(
     playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
-    simulator.control.put_etl(1, name="Readable", state="ENDED")
+    simulator.control.put_etl(1, name="Readable", state="ENDED", last_exec_age=600)
     simulator.control.put_etl(2, name="Not readable")
     simulator.control.fault({"exchange": "status", "etl_id": 2}, {"kind": "status", "code": 403}, times=-1)
     html = tmp_path / "report.html"
