@@ -25,7 +25,7 @@ VERDICTS = ("failed", "unexpected_state", "stale", "unknown", "never_ran", "warn
 GATES = (*VERDICTS[:-1], "unmatched", "missing")
 KEYS = ("name_pattern", "etl_id", "max_age", "warn_age", "allow_warning", "states", "severity", "labels")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd]?)")
 #: A clock may be off by so many seconds before a time in the future makes an age unknown.
 _SKEW = 300
 

@@ -143,6 +143,8 @@ def compare(old: Level | None, verdict: Mapping[str, Any]) -> tuple[list[str], L
         # An older time comes from a replica that lags. The second time, it is taken as it is.
         return [], {**old, "older": new["last_exec_ts"]}
     new["last_exec_ts"] = new["last_exec_ts"] or old["last_exec_ts"]
+    if verdict["kind"] == "unknown":
+        new["exit_code"] = new["exit_code"] or old["exit_code"]
     events = _of_run(old, new, bool(moved))
     new["problems"] = _problems(verdict)
     if "unknown" in verdict["findings"]:
@@ -377,6 +379,11 @@ def _options(args: Mapping[str, Any]) -> dict[str, Any]:
         "state_file": {"type": "path"},
         "max_parallel": {"type": "int", "default": 8},
     }
+    strange = sorted(set(args) - set(spec))
+    if strange:
+        raise EventSourceError(
+            f"Unknown options of etl_events: {', '.join(strange)}. Valid: {', '.join(sorted(spec))}."
+        )
     result = ArgumentSpecValidator(spec).validate(dict(args))
     if result.error_messages:
         raise EventSourceError("Invalid options of etl_events: " + "; ".join(result.error_messages))
