@@ -444,7 +444,7 @@ def test_the_sample_rulebook(simulator: SimulatorProcess, controller: Controller
         finally:
             process.kill()
     text = output.read_text(encoding="utf-8")
-    events = [json.loads(launch["extra_vars"])["etl_event"] for launch in controller.launched]
+    events = [launch["extra_vars"]["etl_event"] for launch in controller.launched]
     assert [(event["type"], event["etl_id"]) for event in events] == [("etl_failed", 1), ("etl_late", 2)]
     assert events[1]["labels"] == {"team": "capacity"}
     assert control.counters()["launches_by_etl"] == {1: 1}
