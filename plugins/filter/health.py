@@ -45,7 +45,7 @@ def table(judged: Mapping[str, Any], most: int | None = 25) -> str:
     shown = [r for r in rows if most is None or len(rows) <= most or health.group(r) not in quiet]
     cells = [["ID", "NAME", "VERDICT", "STATE", "EXIT", "AGE", "REASON"], *map(_cells, shown)]
     widths = [max(len(line[column]) for line in cells) for column in range(7)]
-    form = "  ".join(f"{{:{"><"[c not in (0, 5)]}{w}}}" for c, w in enumerate(widths))
+    form = "  ".join(f"{{:{side}{width}}}" for side, width in zip("><<<<><", widths))
     lines = [form.format(*line).rstrip() for line in cells]
     if len(shown) < len(rows):
         lines.append(f"Not shown: {len(rows) - len(shown)} ETLs that need no attention.")
@@ -155,7 +155,8 @@ def _samples(v: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, str], int]]:
     if succeeded and v["age_seconds"] is not None:
         yield "helix_etl_last_success_age_seconds", labels, v["age_seconds"]
     yield "helix_etl_healthy", labels, int(v["verdict"] == "healthy")
-    yield "helix_etl_state", {**labels, "state": v["status"] or ("none" if v["verdict"] == "never_ran" else "unknown")}, 1
+    no_state = "none" if v["verdict"] == "never_ran" else "unknown"
+    yield "helix_etl_state", {**labels, "state": v["status"] or no_state}, 1
     own = {"label_" + re.sub(r"[^a-zA-Z0-9_]", "_", key): text for key, text in v["labels"].items()}
     about = {"verdict": v["verdict"], "kind": v["kind"], "severity": v["severity"] or ""}
     yield "helix_etl_info", {**labels, **about, "matched": str(v["matched"]).lower(), **own}, 1
