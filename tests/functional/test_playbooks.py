@@ -7,9 +7,7 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Optional
 
@@ -24,7 +22,7 @@ Playbook = Callable[..., Played]
 
 @pytest.fixture
 def playbook(play: Callable[..., Played]) -> Playbook:
-    """Run a playbook of the collection: `playbook("etl_report", {"etl_report_html": "…"})`."""
+    """Run a playbook of the collection: `playbook("etl_action", {"etl_action_etl_id": "1"})`."""
 
     def run(name: str, variables: Optional[Mapping[str, Any]] = None, **keywords: Any) -> Played:
         text = f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{name}\n"
@@ -102,103 +100,6 @@ def test_etl_stop_all_ends_all_that_executes(playbook: Playbook, simulator: Simu
     done = playbook("etl_stop_all", {"etl_stop_all_confirm": True, "etl_stop_all_schedules": True})
     assert "changed=0 " in done.stdout
     assert done.task("What happened")["msg"] == ["Nothing executes."]
-
-
-# ---- etl_report
-
-
-class Page(HTMLParser):
-    """Texts of the table's rows, and a look for badly nested tags."""
-
-    VOID = ("meta", "br", "link")
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.texts: list[str] = []
-        self.feed(text)
-        assert self.open == [], f"not closed: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, Optional[str]]]) -> None:
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if data.strip() and self.open[-1] != "style":
-            self.texts.append(data.strip())
-
-
-def test_etl_report_tells_states_and_the_last_chain(
-    playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path
-) -> None:
-    control = simulator.control
-    control.put_etl(1, name="Good <b>one</b> & more", state="ENDED", last_exec_age=600)
-    control.put_etl(2, name="Never ran")
-    control.put_etl(3, name="Failed", state="ENDED", exit_code="ERROR")
-    control.put_etl(4, name="Old", state="ENDED", last_exec_age=9 * 86400)
-    control.put_etl(5, name="Service", kind="service", state="SERVICE_ON")
-    control.put_etl(6, name="Scheduled {{ 6 * 7 }}", kind="periodic", exit_code="WARNING")
-    control.put_etl(7, name="Paused", kind="service", state="SERVICE_OFF")
-    control.put_etl(1000008, name="Odd", state="HELD", last_exec_age=600)
-    chain, html = tmp_path / "chain.json", tmp_path / "report.html"
-    done = playbook(
-        "etl_chain",
-        {
-            "etl_chain_steps": [
-                {"name": "a <step>", "etl_id": 1},
-                {"name": "<i>off</i>", "etl_id": 2, "when": False},
-                {"etl_id": 99},
-                {"name": "Export", "etl_id": 4},
-            ],
-            "etl_chain_result_file": str(chain),
-        },
-    )
-    assert done.rc == 2
-
-    done = playbook("etl_report", {"etl_report_html": str(html), "etl_report_chain_file": str(chain)})
-    assert done.rc == 0, done.output
-    lines = done.task("The report")["msg"]
-    assert [int(line[:7]) for line in lines[1:-1]] == [3, 4, 6, 1000008, 5, 1, 2, 7], lines
-    assert lines[-1] == "8 ETLs: 1 bad, 3 to look at, 1 executing, 1 good, 2 off or never ran. Times in UTC."
-    assert re.search(r"^ +4  Old .*ENDED +OK +\d{4}-\d\d-\d\d \d\d:\d\d +9 days  older than 24 h$", lines[2])
-    assert lines[4].endswith("  a state that is not known")
-    assert {line.index("  " + word) for line, word in zip(lines[1:], ("ENDED", "ENDED", "WAITING", "HELD"))} == {
-        lines[0].index("  STATE")
-    }
-    text = html.read_text(encoding="utf-8")
-    assert "<b>one</b>" not in text
-    assert "<step>" not in text
-    assert "<i>off" not in text
-    assert "<script" not in text
-    page = Page(text)
-    assert "Good <b>one</b> & more" in page.texts
-    assert "Scheduled {{ 6 * 7 }}" in page.texts
-    assert "last run ended with ERROR, older than 24 h" in page.texts
-    assert "The last chain" in page.texts
-    assert "1. a <step>" in page.texts
-    told = page.texts[page.texts.index("The last chain", page.texts.index("ETLs")) :]
-    for step, outcome in (("2. <i>off</i>", "skipped"), ("3. run 99", "failed"), ("4. Export", "not reached")):
-        assert told[told.index(step) + 1] == outcome
-    assert not re.search(r"(src|href)=|@import|url\(", text), "the page must not need anything else"
-
-
-def test_etl_report_ends_red_where_a_state_is_missing(
-    playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path
-) -> None:
-    simulator.control.put_etl(1, name="Readable", state="ENDED")
-    simulator.control.put_etl(2, name="Not readable")
-    simulator.control.fault({"exchange": "status", "etl_id": 2}, {"kind": "status", "code": 403}, times=-1)
-    html = tmp_path / "report.html"
-    done = playbook("etl_report", {"etl_report_html": str(html)})
-    assert done.rc == 2
-    line = done.task("The report")["msg"][1]
-    assert re.search(r"  not readable +permission \(HTTP 403\)$", line)
-    assert "could not be read" in done.task()["msg"]
-    assert any("The key needs capacity_optimization" in told for told in Page(html.read_text(encoding="utf-8")).texts)
 
 
 # ---- deploy

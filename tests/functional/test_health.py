@@ -1,0 +1,300 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role etl_health, and the playbooks etl_health and etl_report."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import stat
+import subprocess
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from tests.functional.support import Played
+from tests.simulator.client import Control, SimulatorProcess
+
+pytestmark = pytest.mark.timeout(300)
+Playbook = Callable[..., Played]
+ROLE = "capacityops.bmc_helix.etl_health"
+
+
+@pytest.fixture
+def playbook(play: Callable[..., Played]) -> Playbook:
+    """Run a playbook of the collection: `playbook("etl_health", {"etl_health_html": "…"})`."""
+
+    def run(name: str, variables: Optional[Mapping[str, Any]] = None, **keywords: Any) -> Played:
+        text = f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{name}\n"
+        return play(text, extra=dict(variables or {}), timeout=250, **keywords)
+
+    return run
+
+
+def shown(done: Played) -> list[str]:
+    """The lines of the table."""
+    lines: list[str] = done.task(f"{ROLE} : Show the verdicts")["msg"]
+    return lines
+
+
+class Page(HTMLParser):
+    """Texts of the page, and a check for badly nested tags."""
+
+    VOID = ("meta", "br", "link", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        assert self.open == [], f"not closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, Optional[str]]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() and self.open[-1] not in ("style", "script"):
+            self.texts.append(data.strip())
+
+
+def a_night(control: Control) -> None:
+    control.put_etl(1, name="Good <b>one</b> & more", state="ENDED", last_exec_age=600)
+    control.put_etl(2, name="Never ran")
+    control.put_etl(3, name="=Failed {{ 6 * 7 }}", state="ENDED", exit_code="ERROR", last_exec_age=600)
+    control.put_etl(4, name="[PROD] Old", state="ENDED", last_exec_age=9 * 86400)
+    control.put_etl(5, name="Service", kind="service", state="SERVICE_ON")
+    control.put_etl(6, name='Scheduled "x" \\ y', kind="periodic", exit_code="WARNING", last_exec_age=600)
+    control.put_etl(7, name="Paused", kind="service", state="SERVICE_OFF")
+    control.put_etl(1000008, name="Odd", state="HELD", last_exec_age=600)
+
+
+def files(folder: Path) -> dict[str, str]:
+    names = {"html": "page.html", "text": "table.txt", "csv": "t.csv", "junit": "j.xml", "prometheus": "helix.prom"}
+    return {f"etl_health_{form}": str(folder / name) for form, name in names.items()}
+
+
+def test_reports_gate_and_formats(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
+    a_night(simulator.control)
+    expectations = [
+        {"name_pattern": "[prod]*", "max_age": "2d", "severity": "high", "labels": {"team": "Infra"}},
+        {"etl_id": [5, 7], "states": ["SERVICE_ON"]},
+        {"name_pattern": ["*fail*", "*ran"]},
+        {"name_pattern": "absent*"},
+    ]
+    given = {"etl_health_expectations": expectations, **files(tmp_path)}
+    gate = "failed,stale,unexpected_state"
+    done = playbook("etl_health", {**given, "etl_health_fail_on": gate})
+    assert done.rc == 2
+    assert done.task()["msg"].splitlines() == [
+        "ETL 3 '=Failed {{ 6 * 7 }}': failed (last run ended with exit code ERROR)",
+        "ETL 7 'Paused': unexpected state (state is SERVICE_OFF, expected SERVICE_ON)",
+        "ETL 4 '[PROD] Old': stale (last run is older than 2 days)",
+    ]
+    lines = shown(done)
+    assert [int(line[:7]) for line in lines[1:9]] == [3, 7, 4, 1000008, 6, 5, 1, 2], lines
+    assert lines[-1] == "Warning: Expectation 4 (name_pattern 'absent*') matches no ETL."
+    assert simulator.control.counters()["writes"] == 0
+    assert simulator.control.counters()["lists"] == 1
+
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert "<b>one</b>" not in text
+    assert {"Good <b>one</b> & more", "=Failed {{ 6 * 7 }}", "team: Infra"} <= set(page.texts)
+    assert page.texts.index("Needs attention") == page.texts.index("Failed") + 2
+    assert not re.search(r"(src|href)=|@import|url\(", text), "the page must not need anything else"
+    assert (tmp_path / "table.txt").read_text(encoding="utf-8").splitlines() == lines
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    assert rows[0]["name"] == "'=Failed {{ 6 * 7 }}"
+    assert [row["matched"] for row in rows] == ["true", "true", "true", "false", "false", "true", "false", "true"]
+    suite = ET.parse(tmp_path / "j.xml").getroot()  # noqa: S314 - our own file
+    assert {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "9",
+        "failures": "3",
+        "errors": "1",
+        "skipped": "4",
+    }
+    check_metrics(tmp_path / "helix.prom")
+    assert stat.S_IMODE((tmp_path / "helix.prom").stat().st_mode) == 0o644
+    assert not (tmp_path / "helix.prom.new").exists()
+
+
+def check_metrics(path: Path) -> None:
+    parser = pytest.importorskip("prometheus_client.parser")
+    text = path.read_text(encoding="utf-8")
+    families = {family.name: family for family in parser.text_string_to_metric_families(text)}
+    assert {(name, family.type) for name, family in families.items()} == {
+        ("helix_etl_last_success_age_seconds", "gauge"),
+        ("helix_etl_healthy", "gauge"),
+        ("helix_etl_state", "gauge"),
+        ("helix_etl_info", "gauge"),
+    }
+    ages = {s.labels["etl_id"]: s.value for s in families["helix_etl_last_success_age_seconds"].samples}
+    assert set(ages) == {"1", "4", "6"}
+    assert 600 <= ages["1"] < 900
+    states = {s.labels["etl_id"]: s.labels["state"] for s in families["helix_etl_state"].samples}
+    assert (states["2"], states["5"], states["1000008"]) == ("none", "SERVICE_ON", "HELD")
+    infos = {s.labels["etl_id"]: s.labels for s in families["helix_etl_info"].samples}
+    assert infos["4"]["label_team"] == "Infra"
+    assert infos["6"]["name"] == 'Scheduled "x" \\ y'
+    if shutil.which("promtool"):
+        with path.open(encoding="utf-8") as handle:
+            subprocess.run(["promtool", "check", "metrics"], stdin=handle, check=True, capture_output=True)
+
+
+def test_defaults_need_no_options(playbook: Playbook, simulator: SimulatorProcess) -> None:
+    a_night(simulator.control)
+    done = playbook("etl_health")
+    assert done.rc == 0, done.output
+    line = shown(done)[-1]
+    assert line == "8 ETLs: 1 failed, 1 stale, 1 unknown, 1 never ran, 1 warning, 3 healthy."
+    result = done.task(f"{ROLE} : Publish the result")["ansible_facts"]["etl_health_result"]
+    assert result["etl_ids"]["failed"] == [3]
+    assert result["counts"]["healthy"] == 3
+
+
+def test_what_a_survey_sends(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
+    """Ansible 2.19 and later read the answers of a survey as YAML: a number, a boolean, and nothing."""
+    simulator.control.put_etl(1, name="2024", state="ENDED", last_exec_age=600)
+    simulator.control.put_etl(2, name="Other", state="ENDED", last_exec_age=600)
+    answers = {
+        "etl_health_name_pattern": 2024,
+        "etl_health_expectations": '[{"name_pattern": "2*", "max_age": 60}]',
+        "etl_health_fail_on": "stale",
+        "etl_health_title": True,
+        "etl_health_html": str(tmp_path / "page.html"),
+        "etl_health_csv": "",
+        "etl_health_chain_file": "",
+        "etl_health_prometheus": None,
+    }
+    done = playbook("etl_health", answers)
+    assert done.rc == 2
+    assert done.task()["msg"] == "ETL 1 '2024': stale (last run is older than 60 s)"
+    assert "<h1>True</h1>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    nothing = dict.fromkeys(("name_pattern", "expectations", "fail_on", "max_age", "title", "all_rows"))
+    done = playbook("etl_health", {f"etl_health_{name}": value for name, value in nothing.items()})
+    assert done.rc == 0, done.output
+    assert shown(done)[-1] == "2 ETLs: 2 healthy."
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"etl_health_expectations": [{"name_pattern": "*", "max_agee": 1}]},
+            "Expectation 1 has unknown keys: max_agee",
+        ),
+        ({"etl_health_max_age": "soon"}, "max_age is 'soon', which is not a duration"),
+        ({"etl_health_fail_on": ["late"]}, "fail_on has unknown words: late"),
+        ({"etl_health_prometheus": "/tmp/metrics"}, "must end in .prom"),
+        ({"etl_health_chain_file": "/nowhere"}, "must be a file on the control node"),
+    ],
+)
+def test_bad_options_send_nothing(
+    playbook: Playbook, simulator: SimulatorProcess, variables: dict[str, Any], message: str
+) -> None:
+    done = playbook("etl_health", variables)
+    assert done.rc == 2
+    assert message in done.output
+    assert simulator.control.requests() == []
+
+
+def test_check_mode_writes_nothing(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
+    simulator.control.put_etl(1, name="Failed", state="ENDED", exit_code="ERROR")
+    target = tmp_path / "out"
+    target.mkdir()
+    done = playbook("etl_health", {**files(target), "etl_health_fail_on": ["failed"]}, check=True)
+    assert done.rc == 2
+    assert "ETL 1 'Failed': failed" in done.task()["msg"]
+    assert list(target.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["html", "csv", "prometheus"])
+def test_a_full_disk_leaves_the_old_file(
+    playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path, form: str
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", disk], check=False, capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        target = disk / "report.prom"
+        target.write_text("old")
+        (disk / "filler").write_bytes(b"x" * 4096)
+        simulator.control.put_etl(1, name="x" * 5000, state="ENDED")
+        done = playbook("etl_health", {f"etl_health_{form}": str(target)})
+        assert done.rc == 2
+        assert "No space left on device" in done.output
+        assert target.read_text() == "old"
+        assert sorted(path.name for path in disk.iterdir()) == ["filler", "report.prom"]
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_folder_that_is_missing(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
+    done = playbook("etl_health", {"etl_health_csv": str(tmp_path / "none" / "t.csv")})
+    assert done.rc == 2
+    assert f"Destination directory {tmp_path}/none does not exist" in done.output
+
+
+# ---- etl_report
+
+
+def test_etl_report_shows_states_and_the_last_chain(
+    playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    a_night(simulator.control)
+    chain, html = tmp_path / "chain.json", tmp_path / "report.html"
+    done = playbook(
+        "etl_chain",
+        {
+            "etl_chain_steps": [
+                {"name": "a <step>", "etl_id": 1},
+                {"name": "<i>off</i>", "etl_id": 2, "when": False},
+                {"etl_id": 99},
+                {"name": "Export", "etl_id": 4},
+            ],
+            "etl_chain_result_file": str(chain),
+        },
+    )
+    assert done.rc == 2
+    given = {"etl_report_html": str(html), "etl_report_chain_file": str(chain), "etl_report_stale_after": 700000}
+    done = playbook("etl_report", given)
+    assert done.rc == 0, done.output
+    lines = shown(done)
+    assert re.search(r"^ +4  \[PROD\] Old +stale +ENDED +OK +9 days  last run is older than 8 days$", lines[2]), lines
+    text = html.read_text(encoding="utf-8")
+    assert "<step>" not in text
+    assert "<i>off" not in text
+    texts = Page(text).texts
+    assert "1. a <step>" in texts
+    told = texts[texts.index("Last chain", texts.index("ETLs")) :]
+    for step, outcome in (("2. <i>off</i>", "skipped"), ("3. run 99", "failed"), ("4. Export", "not reached")):
+        assert told[told.index(step) + 1] == outcome
+
+
+def test_etl_report_fails_if_a_state_is_missing(
+    playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    simulator.control.put_etl(1, name="Readable", state="ENDED", last_exec_age=600)
+    simulator.control.put_etl(2, name="Not readable")
+    simulator.control.fault({"exchange": "status", "etl_id": 2}, {"kind": "status", "code": 403}, times=-1)
+    html = tmp_path / "report.html"
+    done = playbook("etl_report", {"etl_report_html": str(html)})
+    assert done.rc == 2
+    assert re.search(r"  unknown +The state was not read[.].*capacity_optimization", shown(done)[1])
+    assert "could not be read" in done.task()["msg"]
+    assert any("The key needs capacity_optimization" in text for text in Page(html.read_text(encoding="utf-8")).texts)
