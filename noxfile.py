@@ -180,8 +180,8 @@ def environment(session: nox.Session) -> None:
 
 @command
 def test(session: nox.Session) -> None:
-    """Run the tests that are not marked "full"; ARGS goes to pytest and selects from all tests"""
-    pytest(session, venv(session, "test"), "-m", "not full", "--durations=12", "--durations-min=3")
+    """Run the tests for every change in about two minutes; ARGS goes to pytest and selects from all tests"""
+    pytest(session, venv(session, "test"), "-m", "not full or smoke", "--durations=12", "--durations-min=3")
 
 
 @command
@@ -195,7 +195,7 @@ def test_all(session: nox.Session) -> None:
 @each_core
 def matrix(session: nox.Session, core: str) -> None:
     """Run the tests of `make test` that depend on ansible-core with each version, or with CORE"""
-    pytest(session, core_environment(session, core), "-q", "-m", "not full and not one_core")
+    pytest(session, core_environment(session, core), "-q", "-m", "(not full or smoke) and not one_core")
 
 
 @command

@@ -81,6 +81,7 @@ def test_several_hosts_are_told_apart(simulator, play, tmp_path):
     assert "  [south] ETL 703" in played.stderr
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("keyword", ["async: 60\n  poll: 1", "delegate_to: elsewhere", "loop: [1, 2]"])
 def test_keywords_of_tasks_behave(simulator, play, keyword, tmp_path):
     simulator.control.put_etl(321, name="x", kind="batch", state="ENDED", duration=1)
