@@ -2,12 +2,56 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Names for what tests/tools/dev.py does. Each works alone on a fresh clone: it makes what it needs.
+# Names for the sessions of noxfile.py. Each works on a fresh clone: nox and uv are installed into .cache/nox first.
 
-COMMANDS := demo demo-stop test summary matrix lint format sanity units integration bench docs tables build importer nox changelog release-check environment lock clean
+SESSIONS := environment test test-all matrix demo lint format community docs build importer sanity units integration \
+    changelog release-check lock
+PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions
+# pyenv puts a stand-in for each Python on PATH, and most of them fail, so look for the Pythons themselves too.
+PYTHONS := $(PYTHON) $(foreach v,3.13 3.12,python$v $(wildcard $(PYENV)/$v.*/bin/python$v)) python3 python3.14 \
+    python3.11 $(wildcard $(PYENV)/3.11.*/bin/python3.11)
+PROBE := import sys; v = "%d.%d.%d" % sys.version_info[:3]; sys.version_info < (3, 11) and sys.exit(v + " is too old"); \
+    import importlib.util as u; u.find_spec("ensurepip") or sys.exit(v + " lacks ensurepip (install its venv package)")
+NOX := .cache/nox/bin
 
-.DEFAULT_GOAL := help
-.PHONY: help $(COMMANDS)
+.PHONY: help nox bench demo-stop clean $(SESSIONS)
 
-help $(COMMANDS):
-	@sh tests/tools/dev.sh $@ $(ARGS)
+help:
+	@echo "make COMMAND [ARGS='...'] [CORE=2.16] [PYTHON=/path/to/python]. Commands:"
+	@sed -n '/^@command/,/"""$$/{/^def/{s/^def \(.*\)(session.*/  \1/;y/_/-/;s/linters/lint/;p;};s/^    """\(.*\)"""$$/      \1/p;}' noxfile.py
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\n      \2/p' Makefile
+
+$(SESSIONS): $(NOX)/ready
+	@$(NOX)/nox --session "$(patsubst lint,linters,$(subst -,_,$@))$(if $(filter matrix sanity,$@),$(CORE:%=(%)))" -- $(ARGS)
+
+nox: community  ## The same as community
+
+bench: environment  ## Measure speed beside `uri` and a bare script in 15 minutes; ARGS=--quick takes 6
+	@.venv/bin/python -m tests.bench $(ARGS)
+
+demo-stop: environment  ## Stop the simulated tenant of the demo
+	@.venv/bin/python tests/demo/demo.py stop
+
+clean:  ## Delete everything that these commands created
+	rm -rf .venv .cache dist docs/build tests/output .hypothesis .ruff_cache
+
+$(NOX)/ready: tests/requirements/nox.txt tests/requirements/uv.txt
+	@for python in $(PYTHONS); do \
+	    if ! command -v "$$python" >/dev/null; then continue; fi; \
+	    if ! why=$$("$$python" -c '$(PROBE)' 2>&1 </dev/null); then \
+	        found="$$found\n  $$python: $$(echo "$$why" | head -n 1)"; continue; \
+	    fi; \
+	    echo "Creating .cache/nox with $$python"; \
+	    rm -rf .cache/nox; \
+	    "$$python" -m venv .cache/nox || exit; \
+	    pip="$(NOX)/python -m pip --disable-pip-version-check install -qq"; \
+	    if $$pip --only-binary :all: -r tests/requirements/uv.txt; then \
+	        pip="env UV_SYSTEM_CERTS=true $(NOX)/uv pip install --quiet --python $(NOX)/python"; \
+	    else \
+	        echo "uv cannot be installed here. pip does the same, more slowly." >&2; \
+	    fi; \
+	    $$pip -r tests/requirements/nox.txt && touch $@; exit; \
+	done; \
+	printf '%b\n' "No usable Python. Install Python 3.11 or later with its venv module, for example:" \
+	    "  apt install python3-venv, dnf install python3.12, or brew install python@3.13" \
+	    "or select one: PYTHON=/path/to/python make $(MAKECMDGOALS)" "Found:$${found:- no Python}" >&2; exit 1

@@ -10,8 +10,19 @@ import os
 import sysconfig
 from pathlib import Path
 
+import pytest
+
 # A collection path that comes first hides copies installed in the home folder, which would be tested otherwise.
 # It is set while conftest files load, early enough for pytest-ansible, which hands it to Ansible's importer.
 _SITE = Path(sysconfig.get_path("purelib"))
 if (_SITE / "ansible_collections" / "capacityops" / "bmc_helix").is_symlink():
     os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(_SITE)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the library in this process, of the network, and of the simulator do not depend on ansible-core."""
+    for item in items:
+        if "library" in getattr(item, "fixturenames", ()) or item.path.name.startswith(
+            ("test_network", "test_simulator")
+        ):
+            item.add_marker("one_core")

@@ -2,17 +2,30 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Sphinx, for `make docs`. tests/tools/docs.py puts this folder beside the pages that antsibull-docs wrote."""
+"""Sphinx, for `make docs`, which puts index.rst beside the pages that antsibull-docs wrote."""
 
 from __future__ import annotations
+
+import re
+import zlib
+from pathlib import Path
+from typing import Any
 
 project = "capacityops.bmc_helix"
 copyright = "2026, CapacityOps"  # noqa: A001 - the name is Sphinx's
 html_title = "BMC Helix ETLs by Ansible"
 
 extensions = ["sphinx.ext.intersphinx", "sphinx_antsibull_ext"]
-# Written by tests/tools/docs.py: the two labels of Ansible's own documentation that module pages refer to.
-intersphinx_mapping = {"ansible": ("https://docs.ansible.com/projects/ansible/devel/", "../ansible.inv")}
+# The labels of Ansible's documentation that the pages of plugins refer to. Its inventory would have to be downloaded.
+LABELS = """\
+action_plugins std:label -1 plugins/action.html#action-plugins Action plugins
+ansible_configuration_settings std:label -1 reference_appendices/config.html#$ Ansible Configuration Settings
+common_return_values std:label -1 reference_appendices/common_return_values.html#$ Return Values
+"""
+HEAD = "# Sphinx inventory version 2\n# Project: Ansible\n# Version: devel\n# The remainder is compressed using zlib.\n"
+_inventory = Path(__file__).parents[1] / "build" / "ansible.inv"
+_inventory.write_bytes(HEAD.encode() + zlib.compress(LABELS.encode()))
+intersphinx_mapping = {"ansible": ("https://docs.ansible.com/projects/ansible/devel/", str(_inventory))}
 
 default_role = "any"
 nitpicky = True
@@ -30,3 +43,16 @@ html_theme_options = {
     "source_repository": "https://github.com/capacityops/bmc_helix/",
     "navigation_with_keys": True,
 }
+
+
+def shorten(_app: Any, _page: str, source: list[str]) -> None:
+    """Short titles for the side bar, and no table of contents in the text: the theme shows it at the side."""
+    text = re.sub(
+        r"^capacityops\.bmc_helix\.(\w+ (?:module|lookup|filter|role))\b.*$", r"\1", source[0], count=1, flags=re.M
+    )
+    text = re.sub(r"^.+ Release Notes$", "Release notes", text, count=1, flags=re.M)
+    source[0] = re.sub(r"^\.\. contents::.*\n(?: +:.*\n)*", "", text, flags=re.M)
+
+
+def setup(app: Any) -> None:
+    app.connect("source-read", shorten)

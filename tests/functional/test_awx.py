@@ -26,7 +26,7 @@ from tests.awx.fake_awx import TOKEN, FakeAwxServer
 from tests.functional.support import ROOT, SITE_PACKAGES, ModuleRun, Played
 from tests.simulator.client import SimulatorProcess
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 HAS_AWX = (SITE_PACKAGES / "ansible_collections" / "awx" / "awx").exists()
 needs_awx = pytest.mark.skipif(not HAS_AWX, reason="the collection awx.awx is not in this environment")
 GALAXY = Path(sys.executable).with_name("ansible-galaxy")
@@ -353,6 +353,7 @@ def set_up(play: Callable[..., Played], fake: FakeAwxServer) -> Callable[..., Pl
     return run
 
 
+@pytest.mark.smoke
 @needs_awx
 def test_set_up_makes_everything_and_a_second_run_changes_nothing(
     set_up: Callable[..., Played], fake: FakeAwxServer, tmp_path: Path

@@ -32,7 +32,7 @@ def outcomes(played: Played, name: str) -> list[tuple[str, bool]]:
     return [(entry["outcome"], entry["changed"]) for entry in played.task(name)["etls"]]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("action", ["run", "schedule", "stop", "kill"])
 def test_every_state(play: Callable[..., Played], fast: SimulatorProcess, action: str) -> None:
     """In check mode first, then twice for real."""

@@ -19,6 +19,8 @@ import yaml
 from tests.functional.support import ROOT, SITE_PACKAGES, Played, run_ansible
 from tests.simulator.client import SimulatorProcess
 
+pytestmark = pytest.mark.full
+
 TENANT = "https://acme-itom.onbmc.com"
 #: The ETLs that examples name.
 SCENE = {

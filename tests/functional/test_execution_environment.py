@@ -19,9 +19,10 @@ from tests.functional.support import COLLECTION, ROOT, SITE_PACKAGES, base_envir
 DEFINITION = ROOT / "extensions" / "execution-environment" / "execution-environment.yml"
 BUILDER = Path(sys.executable).with_name("ansible-builder")
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("ansible_builder") is None, reason="ansible-builder is not installed"
-)
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(importlib.util.find_spec("ansible_builder") is None, reason="ansible-builder is not installed"),
+]
 
 
 def builder(*arguments: object, home: Path) -> str:

@@ -367,9 +367,17 @@ def _is_tried(row: Row, column: str, times: int) -> bool:
     return times != 3 or row.exchange in ("login", "run", "stop") or (row.exchange == "status" and not row.skip)
 
 
+#: `make test` tries these faults, once each, in every exchange. The other cells are for `make test-all`.
+QUICK = ("refused", "reset before", "reset after", "401", "429 Retry-After", "500", "done, 502", "done, HTML", "empty")
+
+
+def _marks(column: str, times: int) -> list[pytest.MarkDecorator]:
+    return [] if times == 1 and column in QUICK else [pytest.mark.full]
+
+
 def _cells() -> list[Any]:
     return [
-        pytest.param(row, column, times, id=f"{row}-{column}-{TITLES[times]}")
+        pytest.param(row, column, times, id=f"{row}-{column}-{TITLES[times]}", marks=_marks(column, times))
         for row in ROWS
         for column in COLUMNS
         for times in TIMES

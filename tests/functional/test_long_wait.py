@@ -28,7 +28,7 @@ def three_hours(library: InProcess) -> InProcess:
     return library
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(
     "config",
     [

@@ -17,7 +17,7 @@ import pytest
 from tests.functional.support import COLLECTION, ROOT, Played, run_ansible
 from tests.simulator.client import SimulatorProcess
 
-pytestmark = pytest.mark.measured
+pytestmark = [pytest.mark.full, pytest.mark.measured]
 
 JWT = f"lookup('{COLLECTION}.jwt_token')"
 HASH = f"{{{{ {JWT} | hash('sha256') }}}}"
@@ -48,6 +48,7 @@ def fingerprints(done: Played) -> set[str]:
     return set(re.findall(r"\b[0-9a-f]{64}\b", done.output))
 
 
+@pytest.mark.smoke
 def test_one_login_for_ten_tasks_on_five_hosts_with_loops_and_forks(
     play: Callable[..., Played],
     simulator: SimulatorProcess,
@@ -76,6 +77,7 @@ def test_without_the_cache_every_use_logs_in(
     assert left_behind() == []
 
 
+@pytest.mark.smoke
 def test_the_file_is_private_while_the_run_lasts(
     play: Callable[..., Played], simulator: SimulatorProcess, left_behind: Callable[[], list[Path]], tmp_path: Path
 ) -> None:
@@ -111,6 +113,7 @@ def test_a_failed_play_leaves_nothing_either(
     assert left_behind() == []
 
 
+@pytest.mark.smoke
 def test_module_defaults_with_the_action_group(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
     """The modules get the token and no keys; the keys stay with the lookup."""
     simulator.control.put_etl(321, name="Load", state="ENDED", duration=1)

@@ -18,7 +18,7 @@ MOLECULE = Path(sys.executable).with_name("molecule")
 SCENARIOS = sorted(path.parent.name for path in (ROOT / "extensions" / "molecule").glob("*/molecule.yml"))
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.full,
     pytest.mark.timeout(300),
     pytest.mark.skipif(not MOLECULE.exists(), reason="molecule is not installed"),
 ]

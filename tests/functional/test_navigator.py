@@ -23,6 +23,7 @@ from tests.functional.support import INVENTORY, assert_no_secret, for_ansible
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = [
+    pytest.mark.full,
     pytest.mark.timeout(300),
     pytest.mark.skipif(
         importlib.util.find_spec("ansible_navigator") is None, reason="ansible-navigator is not installed"

@@ -17,6 +17,8 @@ import pytest
 
 from tests.functional.support import ROOT
 
+pytestmark = pytest.mark.full
+
 SETS = {
     "requests-2.25": ("requests==2.25.1", "urllib3==1.26.20", "idna==2.10", "chardet==4.0.0"),
     "requests-2.31": ("requests==2.31.0", "urllib3==2.0.7"),

@@ -20,7 +20,10 @@ from tests.functional.network.daemons import Nginx, program
 from tests.functional.support import ModuleRun
 from tests.simulator.client import SimulatorProcess
 
-pytestmark = pytest.mark.skipif(not program("nginx"), reason="nginx is not installed (apt-get install nginx)")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(not program("nginx"), reason="nginx is not installed (apt-get install nginx)"),
+]
 
 
 @pytest.fixture(scope="module")

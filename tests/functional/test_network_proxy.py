@@ -16,9 +16,13 @@ from tests.functional.network.daemons import Squid, program
 from tests.functional.support import ModuleRun, Played, assert_no_secret
 from tests.simulator.client import SimulatorProcess
 
-pytestmark = pytest.mark.skipif(
-    not (program("squid") and shutil.which("openssl")), reason="squid is not installed (apt-get install squid openssl)"
-)
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(
+        not (program("squid") and shutil.which("openssl")),
+        reason="squid is not installed (apt-get install squid openssl)",
+    ),
+]
 
 SECRETS = (Squid.password, Squid.quoted_password, f"{Squid.user}:")
 

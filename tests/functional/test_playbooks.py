@@ -16,7 +16,7 @@ import pytest
 from tests.functional.support import Played
 from tests.simulator.client import SimulatorProcess
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 Playbook = Callable[..., Played]
 
 
@@ -34,6 +34,7 @@ def playbook(play: Callable[..., Played]) -> Playbook:
 # ---- etl_action
 
 
+@pytest.mark.smoke
 def test_etl_action_takes_what_a_survey_sends(playbook: Playbook, simulator: SimulatorProcess) -> None:
     """A survey sends texts, and an empty text for every question that was left open."""
     for etl_id in (1, 2):
@@ -72,6 +73,7 @@ def test_etl_action_hands_options_on_and_fails_with_the_module(playbook: Playboo
 # ---- etl_stop_all
 
 
+@pytest.mark.smoke
 def test_etl_stop_all_ends_all_that_executes(playbook: Playbook, simulator: SimulatorProcess) -> None:
     control = simulator.control
     control.put_etl(1, state="RUNNING", duration=None)
@@ -146,6 +148,7 @@ DURING = """
 """
 
 
+@pytest.mark.smoke
 def test_deploy_is_green(deploy: Callable[..., Played], simulator: SimulatorProcess) -> None:
     done = deploy(DURING)
     assert done.rc == 0, done.output
@@ -155,6 +158,7 @@ def test_deploy_is_green(deploy: Callable[..., Played], simulator: SimulatorProc
     assert done.task("Verify")["msg"] == "verified"
 
 
+@pytest.mark.smoke
 def test_a_failing_deployment_leaves_maintenance_and_is_red(
     deploy: Callable[..., Played], simulator: SimulatorProcess
 ) -> None:

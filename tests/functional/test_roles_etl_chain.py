@@ -18,6 +18,8 @@ import yaml
 from tests.functional.support import ROOT, Played
 from tests.simulator.client import SimulatorProcess
 
+pytestmark = pytest.mark.full
+
 Chain = Callable[..., Played]
 PLAYBOOK = "- ansible.builtin.import_playbook: capacityops.bmc_helix.etl_chain\n"
 SECRET = "secret-property-5rT0qZ-not-a-word"
@@ -51,6 +53,7 @@ def result_of(played: Played) -> dict[str, Any]:
 SHOW = {"etl_chain_secure_logging": False}
 
 
+@pytest.mark.smoke
 def test_steps_run_in_order_and_etls_of_a_step_together(
     chain: Chain, simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
@@ -87,6 +90,7 @@ def test_steps_run_in_order_and_etls_of_a_step_together(
     assert "1. imports: succeeded" in done.stdout
 
 
+@pytest.mark.smoke
 def test_the_first_failure_ends_the_chain(chain: Chain, simulator: SimulatorProcess) -> None:
     simulator.control.patch_etl(2, exit="ERROR")
     done = chain([{"etl_id": 1}, {"name": "bad", "etl_id": [2, 3]}, {"name": "last", "etl_id": 4}], **SHOW)

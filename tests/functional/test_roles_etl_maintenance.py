@@ -18,7 +18,7 @@ from tests.functional.support import Played
 from tests.simulator.client import Control, SimulatorProcess
 
 # Each state taken is about ten modules, and a test takes several.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 Maintenance = Callable[..., Played]
 ROLE = "capacityops.bmc_helix.etl_maintenance"
 RESULT = f"{ROLE} : Publish the result"
@@ -82,6 +82,7 @@ IDLE = {1: "SERVICE_OFF", 2: "SERVICE_OFF", 3: "ENDED", 4: "ENDED", 5: "ENDED", 
 BACK = {**IDLE, 1: "SERVICE_ON", 3: "WAITING", 4: "WAITING"}
 
 
+@pytest.mark.smoke
 def test_entering_stops_everything_and_leaving_puts_it_back(
     maintenance: Maintenance, simulator: SimulatorProcess, record: Path
 ) -> None:
@@ -118,6 +119,7 @@ def test_entering_stops_everything_and_leaving_puts_it_back(
     assert control.counters()["launches_by_etl"] == {1: 1}, "only the service was started again"
 
 
+@pytest.mark.smoke
 def test_a_second_entered_keeps_the_good_record(
     maintenance: Maintenance, simulator: SimulatorProcess, record: Path
 ) -> None:

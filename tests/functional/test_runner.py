@@ -26,6 +26,7 @@ from tests.functional.support import ROOT, assert_no_secret, for_ansible
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = [
+    pytest.mark.full,
     pytest.mark.timeout(300),
     pytest.mark.skipif(importlib.util.find_spec("ansible_runner") is None, reason="ansible-runner is not installed"),
 ]

@@ -19,6 +19,8 @@ import pytest
 from tests.functional.support import ModuleRun
 from tests.simulator.client import SimulatorProcess
 
+pytestmark = pytest.mark.full
+
 ETL = 321
 #: Real seconds that the first status answers wait, so that both look before either of them acts.
 TOGETHER = 0.8

@@ -432,9 +432,18 @@ def words(node: ast.AST) -> list[str]:
     return []
 
 
+def failures_of_exchanges() -> list[ast.Tuple]:
+    """The rules in _http.py: whether one applies, kind, words, remedy, flags."""
+    tables = [node for node in ast.walk(tree("module_utils", "_http")) if isinstance(node, ast.AnnAssign)]
+    (table,) = [node.value for node in tables if ast.unparse(node.target) == "rules"]
+    assert isinstance(table, ast.Tuple)
+    return [rule for rule in table.elts if isinstance(rule, ast.Tuple)]
+
+
 def kinds() -> set[str]:
     """The closed list of C(error.kind), as the library and the plugins raise them."""
-    found = {
+    found = {ast.literal_eval(rule.elts[1]) for rule in failures_of_exchanges()}
+    found |= {
         word
         for path in [*ROOT.glob("plugins/module_utils/*.py"), *ROOT.glob("plugins/plugin_utils/*.py")]
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
