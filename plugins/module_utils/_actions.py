@@ -8,7 +8,6 @@ Private to this collection. Knows nothing of C(AnsibleModule).
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, NamedTuple
@@ -16,7 +15,6 @@ from typing import Any, Callable, NamedTuple
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import connect
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import parse_rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     EtlNotFoundError,
     HelixError,
@@ -28,7 +26,12 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options imp
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Record, Request
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Host, Notes
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus, from_public
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import (
+    EtlStatus,
+    from_public,
+    matches,
+    parse_rfc3339,
+)
 
 Warn = Callable[[str], None]
 #: More requests at a time do not help any server, and may hurt this one.
@@ -55,17 +58,6 @@ class Target(NamedTuple):
 
     etl_id: int
     name: str | None = None
-
-
-def normal(name: str) -> str:
-    """A name as it is compared: the same letters may be composed or decomposed."""
-    return unicodedata.normalize("NFC", name)
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Whether a name matches a pattern of C(*) and C(?); all else, brackets too, is literal. Case does not matter."""
-    parts = (".*" if part == "*" else "." if part == "?" else re.escape(part) for part in normal(pattern))
-    return re.fullmatch("".join(parts), normal(name), re.IGNORECASE | re.DOTALL) is not None
 
 
 def _check_ids(ids: Sequence[int]) -> None:
@@ -105,6 +97,11 @@ def check_selection(options: Mapping[str, Any]) -> None:
                 )
 
 
+def _normal(name: str) -> str:
+    """A name as it is compared: the same letters may be composed or decomposed."""
+    return unicodedata.normalize("NFC", name)
+
+
 def by_name(names: Sequence[str], etls: Sequence[Etl]) -> list[Target]:
     """The ETLs with exactly these names, in the given order.
 
@@ -114,7 +111,7 @@ def by_name(names: Sequence[str], etls: Sequence[Etl]) -> list[Target]:
     problems: list[str] = []
     for name in names:
         # A list that names the same ETL twice does not make two of it.
-        found = {etl.etl_id: etl.name for etl in etls if normal(etl.name) == normal(name)}
+        found = {etl.etl_id: etl.name for etl in etls if _normal(etl.name) == _normal(name)}
         if len(found) == 1:
             targets.append(Target(*next(iter(found.items()))))
         elif found:
@@ -124,7 +121,7 @@ def by_name(names: Sequence[str], etls: Sequence[Etl]) -> list[Target]:
             problems.append(f"there is no ETL named {name!r}. {_nearest(name, etls)}")
     if problems:
         joined = ",".join(names)
-        comma = any(normal(etl.name) == normal(joined) for etl in etls)
+        comma = any(_normal(etl.name) == _normal(joined) for etl in etls)
         raise EtlNotFoundError(
             f"{len(problems)} of {len(names)} names cannot be resolved: " + " ".join(problems)
             if len(problems) > 1
@@ -142,7 +139,7 @@ def _nearest(name: str, etls: Sequence[Etl]) -> str:
 
     if not etls:
         return "No ETLs are visible to this key."
-    alike = [etl for etl in etls if " ".join(etl.name.split()) == " ".join(normal(name).split())]
+    alike = [etl for etl in etls if " ".join(etl.name.split()) == " ".join(_normal(name).split())]
     if alike:
         return f"ETL {alike[0].etl_id} differs in white space only: {alike[0].name!r}."
     folded = {etl.name.lower(): etl for etl in etls}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the server writes: the status of an ETL, the documented states and their meaning, and times.
+"""What the server writes: states and their meaning, names, and times.
 
 Private to this collection. Pure: no input, no output. Source: the vendor's page "Obtaining the status of the task by
 using API".
@@ -9,7 +9,9 @@ using API".
 
 from __future__ import annotations
 
+import fnmatch
 import math
+import unicodedata
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -137,6 +139,19 @@ def parse_status(data: Any) -> EtlStatus | None:
 def from_public(data: dict[str, Any] | None) -> EtlStatus | None:
     """The status in a result entry (see C(EtlStatus.public)); None where it is none."""
     return None if data is None else parse_status(data)
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+def fold(text: str) -> str:
+    """The form in which names are compared with patterns: NFC, without case."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether the whole name matches a pattern of C(*) and C(?). Brackets are literal: people tag names as C([PROD])."""
+    return fnmatch.fnmatchcase(fold(name), fold(pattern).replace("[", "[[]"))
 
 
 # -- times ------------------------------------------------------------------------------------------------------------

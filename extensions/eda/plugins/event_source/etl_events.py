@@ -77,18 +77,17 @@ if Path(__file__).absolute().parents[6].name == "ansible_collections":
 
 try:
     from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi
-    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._client import connect
-    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._clock import Clock, parse_rfc3339, rfc3339
+    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi, connect
     from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
+    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
     from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
         base_url,
         check_number,
         connection_argument_spec,
     )
     from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
+    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import matches, parse_rfc3339, rfc3339
     from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils import _health as health
-    from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._patterns import matches
 except ImportError as problem:
     raise ImportError(
         f"{problem}. The event source needs ansible-core, requests, and the collection capacityops.bmc_helix in the"

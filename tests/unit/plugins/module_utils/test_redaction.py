@@ -163,9 +163,9 @@ def test_ansible_is_told_once():
 @pytest.mark.parametrize(
     "url", ["http://joe:pa55w%2Ford@proxy:3128", "joe://joe:pa55w%2Ford@proxy", "joe:pa55w%2Ford@proxy:3128"]
 )
-def test_the_password_of_a_proxy(scheme):
+def test_the_password_of_a_proxy(url):
     redactor = Redactor()
-    redactor.add_url(f"{scheme}joe:pa55w%2Ford@proxy:3128")
+    redactor.add_url(url)
     assert "pa55w" not in redactor.text("pa55w%2Ford and pa55w/ord")
     redactor.add_url(None)
     redactor.add_url("http://[::1")

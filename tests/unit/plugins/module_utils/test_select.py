@@ -12,10 +12,10 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions imp
     _once,
     by_name,
     check_selection,
-    matches,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import EtlNotFoundError, OptionError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import matches
 
 ETLS = [
     Etl(53, "VMware - vCenter Extractor Service", []),
