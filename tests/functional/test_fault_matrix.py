@@ -65,7 +65,6 @@ LONG = {"duration": 60}
 SHORT_TOKENS = {"token_life": 40}
 ROWS = {
     "login": Row("login"),
-    "refresh": Row("refresh", etl=LONG, config=SHORT_TOKENS),
     "login while waiting": Row("login", etl=LONG, config={**SHORT_TOKENS, "refresh_mode": "absent"}, skip=1),
     "list": Row("list", options={"etl_name": NAME}),
     "status before": Row("status"),
@@ -136,7 +135,7 @@ def expected_once(row_name: str, column: str) -> str:
     row = ROWS[row_name]
     if row_name == "login while waiting" and column == "401":
         return "U"  # the keys are refused: nobody can look any more
-    if row.exchange == "refresh" or row.skip or row.at:
+    if row.skip or row.at:
         return "G"  # a wait forgives what is lost
     if row.exchange in ("login", "list", "status"):
         fine = RETRIED | ({"401"} if row.exchange != "login" else set())
@@ -187,7 +186,7 @@ def closed_port() -> Iterator[int]:
 @contextlib.contextmanager
 def refused_connections(row: Row, times: int, port: int, clock_now: Any) -> Iterator[None]:
     """Send the requests of an exchange to a closed port: the kernel refuses them."""
-    endings = {"login": "/login", "refresh": "/auth/tokens", "list": "/etls/"}
+    endings = {"login": "/login", "list": "/etls/"}
     ending = endings.get(row.exchange, f"/{row.exchange}")
     counts = {"seen": 0, "hit": 0}
     once = Transport.once
@@ -362,7 +361,7 @@ def _is_tried(row: Row, column: str, times: int) -> bool:
     """A read does no work, so answers after the work and before it are the same; slow ones cost real time."""
     if row.exchange in ("list", "status") and column.startswith("done") and column[6:] in COLUMNS:
         return False
-    if times != 1 and ("slow" in column or row.exchange == "refresh"):
+    if times != 1 and "slow" in column:
         return False
     return times != 3 or row.exchange in ("login", "run", "stop") or (row.exchange == "status" and not row.skip)
 
