@@ -7,143 +7,168 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: etl_action
-short_description: Run, schedule, stop or kill ETLs of BMC Helix Continuous Optimization
+short_description: Run, schedule, stop, or kill ETLs of BMC Helix Continuous Optimization
 version_added: 1.0.0
 description:
-  - Runs, schedules, stops or kills one or several ETLs through the REST API of BMC Helix Continuous Optimization, and
-    waits
-    until that has happened.
-  - The state of each ETL decides whether a request is needed at all, so a task that is run again changes nothing while
-    the
-    ETL is in the wanted state.
-  - A request that starts something is never repeated blindly. When its answer is lost, the state of the ETL is
-    compared with
-    the one before, and a run that did start is adopted.
-  - The task is green only if the server was seen to do what was asked.
+  - Runs, schedules, stops, or kills ETLs through the REST API of BMC Helix Continuous Optimization, and waits until the
+    server shows that it happened.
+  - The module sends a request only if the current state of the ETL requires it.
+  - Requests that start an ETL are never resent automatically. If a response is lost, the module compares the state of
+    the ETL with the state before, and follows a run that did start.
+  - The task succeeds only if the server showed the requested result.
 author:
   - CapacityOps (@capacityops)
 extends_documentation_fragment:
   - capacityops.bmc_helix._attributes
   - capacityops.bmc_helix._connection
   - capacityops.bmc_helix._etls
+  - capacityops.bmc_helix._etls.groups
   - capacityops.bmc_helix._etls.wait
 attributes:
   check_mode:
     support: full
     details:
-      - The state is read and the request is decided on as usual, but nothing is sent that changes anything. It does
-        log in.
+      - The module logs in, reads the state, and decides as usual, but sends no request that changes anything.
   diff_mode:
     support: full
   idempotent:
     support: partial
     details:
-      - V(schedule), V(stop) and V(kill) change nothing where the ETL is already in the wanted state.
-      - V(run) starts an ETL that is not running, each time; with O(max_age) it does not while the last success is
+      - V(schedule), V(stop), and V(kill) change nothing if the ETL is already in the requested state.
+      - V(run) starts an ETL that is not running, each time. With O(max_age), it does not while the last success is
         recent.
 options:
   action:
     description:
-      - V(run) starts the ETL now, with its active run configuration. A service ETL is turned on.
-      - V(schedule) arms the schedule that is stored with the ETL. It takes no time and no frequency.
-      - V(stop) ends what is executing, orderly. A service ETL is turned off.
-      - V(kill) ends what is executing by force, and cancels an execution that is only scheduled.
+      - V(run) starts the ETL now, with its active run configuration. It turns a service ETL on.
+      - V(schedule) activates the schedule configured for the ETL. You cannot set a time or frequency.
+      - V(stop) stops the run gracefully. It turns a service ETL off.
+      - V(kill) ends the run by force, and cancels a scheduled run.
     type: str
     required: true
     choices: [run, schedule, stop, kill]
+  confirm_all:
+    description:
+      - Required as V(true) if O(action=stop) or O(action=kill) is used with an O(name_pattern) that consists of
+        wildcards only.
+    type: bool
+    default: false
+    version_added: 1.1.0
   run_execution_properties:
     description:
-      - Properties for this one execution, handed to the ETL as they are, with O(action=run) and O(action=schedule).
-      - Values are texts; numbers and booleans become texts (V(true) becomes C("true")). Nested values are refused.
+      - Properties for this run only, passed to the ETL, with O(action=run) and O(action=schedule).
+      - Numbers and booleans become strings (V(true) becomes C("true")). Nested values are rejected.
     type: dict
     default: {}
   secret_run_execution_properties:
     description:
-      - As O(run_execution_properties), for values that must not be shown. They are masked in all output.
-      - A very short or common value would be masked everywhere it occurs, so put only real secrets here.
+      - As O(run_execution_properties), for values that must not be shown. Ansible masks them in all output.
+      - Values that are too short or too common to be masked, such as V(20) or V(true), are rejected.
     type: dict
     default: {}
   wait:
     description:
-      - Whether the task waits. V(run) waits until this run has ended, V(schedule) until the ETL is seen to be
-        scheduled or
-        executing, V(stop) and V(kill) until nothing executes.
-      - Without waiting the task ends when the server has accepted the request (RV(etls[].outcome=accepted)).
+      - Whether to wait. V(run) waits until this run has ended, V(schedule) until the ETL is scheduled or executing,
+        V(stop) and V(kill) until nothing is executing.
+      - Without waiting, the task ends when the server has accepted the request (RV(etls[].outcome=accepted)).
     type: bool
     default: true
   start_timeout:
     description:
-      - Seconds within which a request must be seen to take effect. A remote ETL engine asks for work only now and
-        then, so
-        minutes can pass before a run shows.
-      - It is also the time for which an answer that was lost is reconciled before the task fails as
-        RV(etls[].outcome=unconfirmed).
+      - Seconds to wait for the first visible effect of a request, above V(0). Remote ETL engines poll for work, so a run
+        can take several minutes to start.
+      - If a response was lost, the module looks for the effect of the request during this time before the task fails
+        with RV(etls[].outcome=unconfirmed).
     type: int
     default: 300
+  total_timeout:
+    description:
+      - Seconds for the whole task, above V(0). O(wait_timeout) applies to each ETL.
+      - When it expires, ETLs in progress end as with O(wait_timeout), and the others are not started
+        (RV(etls[].outcome=not_tried)).
+    type: int
+    version_added: 1.1.0
+  stop_launching_on_failure:
+    description:
+      - Whether the first failure prevents the module from starting the ETLs that have not been started yet
+        (RV(etls[].outcome=not_tried)).
+    type: bool
+    default: false
+    version_added: 1.1.0
   if_running:
     description:
-      - What O(action=run) does with an ETL that is running already.
-      - V(attach) sends nothing and follows the run that is under way.
+      - What O(action=run) does if the ETL is already running.
+      - V(attach) sends nothing and follows the run in progress.
       - V(fail) fails.
-      - V(queue) waits for it to end and then runs the ETL.
-      - V(restart) stops it (and kills it after O(kill_after)), and then runs the ETL.
+      - V(queue) waits for the run to end, and then runs the ETL.
+      - V(restart) stops the run (and kills it after O(kill_after)), and then runs the ETL.
     type: str
     choices: [attach, fail, queue, restart]
     default: attach
   max_age:
     description:
-      - Seconds. O(action=run) is needed only if the last successful execution is older than that, by the server's
-        clock.
-      - A failed or aborted execution is never recent, nor one that ended with WARNING under O(fail_on_warning=true).
+      - Seconds, above V(0). O(action=run) starts the ETL only if the last successful run is older, by the clock of the
+        server.
+      - A failed or aborted run is never recent, nor is a run that ended with WARNING if O(fail_on_warning=true).
     type: int
   fail_on_warning:
     description:
-      - Whether a run that ends with exit WARNING fails the task. Such an end is everyday, for example with an empty
-        input.
+      - Whether a run that ends with exit WARNING fails the task. This is common, for example, when the input is empty.
+        The module always shows a warning.
     type: bool
     default: false
   on_timeout:
     description:
-      - What becomes of a run that O(wait_timeout) overtakes, also of one that was attached to. The task fails in any
-        case.
-      - V(leave) leaves it alone. V(stop) and V(kill) end it; the task then says for up to O(start_timeout) seconds more
-        what became of it.
+      - What to do with a run that is still executing when O(wait_timeout) expires, including a run that the task
+        attached to. The task always fails.
+      - V(leave) leaves it running. V(stop) and V(kill) end it; the task then reports for up to O(start_timeout) seconds
+        more whether it ended.
     type: str
     choices: [leave, stop, kill]
     default: leave
   kill_after:
     description:
-      - Seconds after which a stop that did not work is escalated to a kill. For O(action=stop), O(if_running=restart)
-        and
-        O(on_timeout=stop).
+      - Seconds, above V(0), after which a stop that had no effect is followed by a kill, for O(action=stop),
+        O(if_running=restart), and O(on_timeout=stop).
     type: int
+  request_notes:
+    description:
+      - A folder in which the module remembers the requests that it sent, so that a later run of Ansible follows a
+        request that the server accepted and that has not begun, instead of sending another one.
+      - Within one run of Ansible, all hosts and tasks on this machine share such notes without this option.
+      - The folder must exist, belong to the user of the task, and have mode 0700. A request counts as pending for one
+        hour, or until its run is seen.
+      - If the option is not set, the variable E(HELIX_REQUEST_NOTES) is used.
+    type: path
+    version_added: 1.1.0
 notes:
-  - An ETL that is started while an ETL engine is in maintenance may start much later. The task then fails with
-    RV(etls[].outcome=not_started); the request may still be carried out.
-  - The API knows a state for each ETL, not for each execution. If somebody else starts the same ETL at the same
-    moment, the
-    two cannot be told apart.
+  - An ETL whose engine is in maintenance may start much later. The task then fails with
+    RV(etls[].outcome=not_started); the run may still start.
+  - The API reports a state for each ETL, not for each run. If another client starts the same ETL at the same moment, the
+    two runs cannot be distinguished.
+  - In a play for several hosts, use C(run_once) with C(delegate_to). Without C(run_once), the task runs for every host;
+    on one machine, the first one starts the ETL, and the others follow the same run.
 seealso:
   - module: capacityops.bmc_helix.etl_info
   - module: capacityops.bmc_helix.etl_wait
 """
 
 EXAMPLES = r"""
-- name: Run an ETL and wait for its end
+- name: Run an ETL and wait until it ends
   capacityops.bmc_helix.etl_action:
     url: https://acme-itom.onbmc.com
-    access_key: "{{ helix_access_key }}"
-    access_secret_key: "{{ helix_access_secret_key }}"
+    access_key: "{{ vault_helix_access_key }}"
+    access_secret_key: "{{ vault_helix_access_secret_key }}"
     action: run
     etl_id: 321
 
-- name: Run it only if the last success is older than an hour (connection from the environment)
+- name: Run it only if the last success is older than an hour (connection from variables or the environment)
   capacityops.bmc_helix.etl_action:
     action: run
     etl_name: Nightly vCenter import
     max_age: 3600
 
-- name: Refresh three ETLs at once, each with a property for this run only
+- name: Refresh three ETLs in parallel, each with a property for this run only
   capacityops.bmc_helix.etl_action:
     action: run
     etl_id: [321, 322, 323]
@@ -152,7 +177,14 @@ EXAMPLES = r"""
     wait_timeout: 1800
     fail_on_warning: true
 
-- name: Make room for maintenance
+- name: Rerun what failed, except test ETLs
+  capacityops.bmc_helix.etl_action:
+    action: run
+    name_pattern: "*"
+    exclude: ["[TEST]*"]
+    last_result: [failed, aborted]
+
+- name: Stop a service ETL before maintenance
   capacityops.bmc_helix.etl_action:
     action: stop
     etl_name: VMware - vCenter Extractor Service
@@ -166,24 +198,26 @@ EXAMPLES = r"""
         etl_id: 321
       register: refresh
   rescue:
-    - name: Show outcome and remedy
+    - name: Show the reason and the remedy
       ansible.builtin.debug:
-        msg: "{{ refresh.etl.outcome | default('not tried') }}: {{ refresh.error.remedy }}"
+        msg: "{{ refresh.error.kind }}: {{ refresh.error.remedy }}"
 """
 
 RETURN = r"""
 action:
-  description: The action that was asked for.
-  returned: when an ETL was addressed
+  description: The requested action.
+  returned: if an ETL was selected
   type: str
   sample: run
 msg:
-  description: What happened, in one readable sentence.
+  description: What happened. For several ETLs, the first line is a count, and one line for each failure follows.
   returned: always
   type: str
   sample: ETL 321 ran and ended with exit OK after 42 s.
 etls:
-  description: One entry for each ETL, in the order given. Empty if the task failed before it addressed an ETL.
+  description:
+    - One entry for each ETL, in the order given. Empty if no ETL was selected, or if the task failed before.
+    - The entries are short for ETLs that did not fail if more than one was selected and O(details=auto).
   returned: always
   type: list
   elements: dict
@@ -196,7 +230,7 @@ etls:
     etl_name:
       description: The name.
       type: str
-      returned: if the ETL was given by name
+      returned: if it is known
       sample: Nightly vCenter import
     action:
       description: The action.
@@ -204,7 +238,7 @@ etls:
       returned: always
       sample: run
     changed:
-      description: Whether a request was accepted, or (in check mode) would be sent.
+      description: Whether a request was accepted or took effect, or (in check mode) would be sent.
       type: bool
       returned: always
       sample: true
@@ -215,20 +249,22 @@ etls:
       sample: false
     outcome:
       description:
-        - V(succeeded), V(warning), V(failed), V(aborted) - how the run ended; V(failed) also where the request was
-          refused.
-        - V(scheduled), V(service_on), V(service_off), V(stopped) - the wanted state was seen.
+        - V(succeeded), V(warning), V(failed), V(aborted) - how the run ended. V(failed) also if the request was
+          rejected.
+        - V(scheduled), V(service_on), V(service_off), V(stopped) - the requested state was confirmed.
         - V(nothing_to_do), V(fresh) - no request was needed; V(fresh) because of O(max_age).
         - V(accepted) - the request was accepted, and O(wait=false).
         - V(not_started) - accepted, but no effect within O(start_timeout).
         - V(timed_out) - no end within O(wait_timeout).
         - V(unconfirmed) - it is not known whether the request had an effect, or how it ended.
+        - V(not_tried) - nothing was sent, because O(total_timeout) expired or another ETL failed
+          (O(stop_launching_on_failure)).
         - V(would_run), V(would_schedule), V(would_stop), V(would_kill) - in check mode.
       type: str
       returned: always
       sample: succeeded
     attached:
-      description: Whether the execution was under way before and was followed only.
+      description: Whether the task only followed a run that was already in progress or requested.
       type: bool
       returned: always
       sample: false
@@ -243,57 +279,56 @@ etls:
       returned: if it could be read, else null
       sample: {"status": "ENDED", "exit_code": "OK", "last_exec_ts": "2026-11-23T14:56:28Z"}
     task_execution_request_id:
-      description: The number that the server gave the request; -1 for a service ETL. Null where no request was
+      description: The number of the request, assigned by the server; -1 for a service ETL. Null if no request was
         accepted.
       type: int
       returned: always
       sample: 21359
     request_status:
-      description: The word with which the server answered the request, else null.
+      description: The status that the server returned for the request, or null.
       type: str
       returned: always
       sample: OK
     evidence:
       description:
-        - How the end is known. V(timestamp_changed), V(seen_running), V(state_reached), or V(adopted) where the answer
-          to
+        - How the end is known. V(timestamp_changed), V(seen_running), V(state_reached), or V(adopted) if the response to
           the request was lost but its effect was seen.
       type: str
-      returned: always, null where nothing was waited for
+      returned: always, null if there was nothing to wait for
       sample: timestamp_changed
     timeline:
       description: Every change of the state that was seen, with the time by the server's clock.
       type: list
       elements: dict
-      returned: always
+      returned: if the entry is not short
       sample: [{"at": "2026-11-23T14:55:46Z", "status": "RUNNING", "exit_code": "OK"}]
     started_at:
-      description: When the request was sent, by the server's clock, else null.
+      description: When the request was sent, by the server's clock, or null.
       type: str
       returned: always
       sample: "2026-11-23T14:55:44Z"
     elapsed_seconds:
-      description: Seconds from the first look to the end.
+      description: Seconds from the first status check to the end.
       type: float
       returned: always
       sample: 42.3
     polls:
-      description: How many looks the wait took.
+      description: Number of polls.
       type: int
-      returned: always
+      returned: if the entry is not short
       sample: 14
     lost_polls:
-      description: How many of them got no usable answer.
+      description: Number of polls without a usable response.
       type: int
-      returned: always
+      returned: if the entry is not short
       sample: 0
     token_renewals:
       description: How often the token was renewed meanwhile.
       type: int
-      returned: always
+      returned: if the entry is not short
       sample: 0
     msg:
-      description: What happened to this ETL, in one readable sentence.
+      description: What happened to this ETL.
       type: str
       returned: always
       sample: ETL 321 ran and ended with exit OK after 42 s.
@@ -301,10 +336,10 @@ etls:
       description: As RV(error), for this ETL.
       type: dict
       returned: if it failed
-      sample: {"kind": "exit_error", "remedy": "See the ETL's log in the Helix console (the API has none)."}
+      sample: {"kind": "exit_error", "remedy": "See the ETL's log in the Helix console (the API does not provide it)."}
 etl:
-  description: The entry of RV(etls), if a single ETL was addressed.
-  returned: if a single ETL was addressed
+  description: The entry of RV(etls), if a single ETL was selected.
+  returned: if a single ETL was selected
   type: dict
   sample: {"etl_id": 321, "outcome": "succeeded", "changed": true}
 error:
@@ -314,10 +349,10 @@ error:
   contains:
     kind:
       description:
-        - The sort of failure, one of V(authentication), V(permission), V(etl_not_found), V(etl_name),
+        - The kind of failure, one of V(authentication), V(permission), V(etl_not_found), V(etl_name),
           V(invalid_option), V(missing_library), V(connection), V(timeout), V(tls), V(proxy), V(redirected),
           V(wrong_address), V(rate_limited), V(server_error), V(unexpected_answer), V(request_refused),
-          V(already_running), V(exit_error), V(exit_warning), V(aborted), V(not_started), V(timed_out),
+          V(already_running), V(exit_error), V(exit_warning), V(aborted), V(not_started), V(not_tried), V(timed_out),
           V(unconfirmed), V(internal_error).
       type: str
       returned: always
@@ -349,10 +384,13 @@ error:
       sample: Check the id in the console.
 """
 
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import act
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import act
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
+    connection_argument_spec,
+    nonempty_env,
+)
 
 
 def main() -> None:
@@ -360,23 +398,36 @@ def main() -> None:
         argument_spec={
             **connection_argument_spec(),
             "action": {"type": "str", "required": True, "choices": ["run", "schedule", "stop", "kill"]},
-            "etl_id": {"type": "list", "elements": "int"},
-            "etl_name": {"type": "list", "elements": "str"},
+            "etl_id": {"type": "list", "elements": "int", "aliases": ["etl_ids"]},
+            "etl_name": {"type": "list", "elements": "str", "aliases": ["etl_names"]},
+            "name_pattern": {"type": "list", "elements": "str"},
+            "exclude": {"type": "list", "elements": "str"},
+            "last_result": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["failed", "aborted", "warning", "ok", "never"],
+            },
+            "allow_empty": {"type": "bool", "default": True},
+            "confirm_all": {"type": "bool", "default": False},
             "run_execution_properties": {"type": "dict", "default": {}},
             "secret_run_execution_properties": {"type": "dict", "default": {}, "no_log": True},
             "wait": {"type": "bool", "default": True},
-            "wait_timeout": {"type": "int", "default": 3600},
+            "wait_timeout": {"type": "int", "default": 3600, "aliases": ["timeout"]},
             "start_timeout": {"type": "int", "default": 300},
-            "poll_interval": {"type": "int", "default": 10},
+            "total_timeout": {"type": "int"},
+            "poll_interval": {"type": "int", "default": 10, "aliases": ["interval"]},
+            "stop_launching_on_failure": {"type": "bool", "default": False},
             "if_running": {"type": "str", "choices": ["attach", "fail", "queue", "restart"], "default": "attach"},
             "max_age": {"type": "int"},
             "fail_on_warning": {"type": "bool", "default": False},
             "on_timeout": {"type": "str", "choices": ["leave", "stop", "kill"], "default": "leave"},
             "kill_after": {"type": "int"},
             "max_parallel": {"type": "int", "default": 8},
+            "details": {"type": "str", "choices": ["auto", "full"], "default": "auto"},
+            "request_notes": {"type": "path", "fallback": (nonempty_env, ["HELIX_REQUEST_NOTES"])},
         },
-        mutually_exclusive=[("etl_id", "etl_name")],
-        required_one_of=[("etl_id", "etl_name")],
+        mutually_exclusive=[("etl_id", "etl_name", "name_pattern")],
+        required_one_of=[("etl_id", "etl_name", "name_pattern")],
         supports_check_mode=True,
     )
     serve(module, act, Clock())
