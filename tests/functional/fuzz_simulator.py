@@ -20,7 +20,10 @@ import requests
 from tests.simulator.api import LOGIN
 from tests.simulator.client import SimulatorProcess
 
-DESCRIPTION = Path(__file__).resolve().parents[2] / "docs" / "openapi" / "bmc_helix_etl.yaml"
+ROOT = Path(__file__).resolve().parents[2]
+DESCRIPTION = ROOT / "docs" / "openapi" / "bmc_helix_etl.yaml"
+# schemathesis keeps its cache in the folder in which it runs.
+WORK = ROOT / ".cache" / "fuzz"
 # A valid id of an ETL that does not exist is answered with 400, as documented, and not with 404.
 LEFT_OUT = "positive_data_acceptance"
 
@@ -34,11 +37,19 @@ def main(arguments: list[str]) -> int:
         headers = {"Accept": "application/json"}
         login = requests.post(simulator.url + LOGIN, json=keys, headers=headers, timeout=30)
         headers["Authorization"] = f"Bearer {login.json()['json_web_token']}"
-        command = [os.environ.get("SCHEMATHESIS", "schemathesis"), "run", str(DESCRIPTION), "--url", simulator.url]
+        program = os.environ.get("SCHEMATHESIS", "schemathesis")
+        command = [
+            str(Path(program).absolute()) if "/" in program else program,
+            "run",
+            str(DESCRIPTION),
+            "--url",
+            simulator.url,
+        ]
         command += ["--exclude-checks", LEFT_OUT, "--generation-database", "none", "--no-color"]
         for name, value in headers.items():
             command += ["--header", f"{name}: {value}"]
-        return subprocess.run([*command, *arguments], check=False).returncode
+        WORK.mkdir(parents=True, exist_ok=True)
+        return subprocess.run([*command, *arguments], cwd=WORK, check=False).returncode
 
 
 if __name__ == "__main__":
