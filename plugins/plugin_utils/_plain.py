@@ -1,0 +1,35 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Values from playbooks as plain JSON types.
+
+Private to this collection. Pure: no input, no output.
+
+Up to ansible-core 2.18, the result of a template is written as text and parsed again: one date in it, and the whole
+structure stays a text. A value encrypted with C(!vault) arrives as an object of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """The same value out of dictionaries with text keys, lists, texts, numbers, booleans, and None."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(item) for item in value]
+    return value.isoformat() if type(value) is date else str(value)
+
+
+def items(value: Any) -> list[Any]:
+    """A list, also out of a single value or a text with commas, as Ansible reads lists elsewhere."""
+    value = plain(value)
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value if isinstance(value, list) else [] if value is None else [value]
