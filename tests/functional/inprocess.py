@@ -30,12 +30,12 @@ import pytest
 import yaml
 from ansible.module_utils import basic
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
-from ansible_collections.capacityops.bmc_helix.plugins.modules import etl_action, etl_info, etl_wait
+from ansible_collections.capacityops.bmc_helix.plugins.modules import etl_action, etl_info, etl_wait, tenant_info
 
 from tests.functional.support import base_environment, without_internals
 from tests.simulator.client import SimulatorProcess
 
-MODULES = {"etl_action": etl_action, "etl_info": etl_info, "etl_wait": etl_wait}
+MODULES = {"etl_action": etl_action, "etl_info": etl_info, "etl_wait": etl_wait, "tenant_info": tenant_info}
 #: A fault that never comes to an end must not make a test wait for ever. Simulated seconds.
 _LONGEST_LIFE = 200_000.0
 _SHORT = 0.05
