@@ -5,9 +5,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._action import HelixAction
 
 
 class ActionModule(HelixAction):
     MODULE = "capacityops.bmc_helix.tenant_info"
     FOLLOWS = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        # As JSON, the table of an ad-hoc run would be one long line. A failed task shows its message in any case.
+        if "checks" in result and not result.get("failed") and not self._task.no_log:
+            for line in str(result["msg"]).splitlines():
+                self._show(line)
+        return result

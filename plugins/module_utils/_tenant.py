@@ -65,6 +65,7 @@ EXIT_CODES = ("OK", "WARNING", "ERROR", "FAILED")
 _OPENAPI = ("/opt/api/backend/openapi.yaml", "/opt/api/backend/openapi.json")
 _CALLS = ("", "status", "run", "schedule", "stop", "kill")
 _FIELDS = ("run_configurations", "exit_code", "last_exec_ts", "request_status", "task_execution_request_id")
+_NOT_DONE = "Not done"
 _REPORT = "Attach the profile to an issue of the type API, so that the collection can support it."
 #: What is known of a tenant; null was not observed. The simulator reads the same fields.
 PROFILE = (
@@ -126,7 +127,11 @@ def table(rows: Mapping[str, Row], remedy: str) -> str:
     lines = [f"Checks of the tenant: {', '.join(parts)}."]
     for name, row in rows.items():
         status = row.status.upper() if row.status in ("failed", "warning") else row.status
-        lines.append(f"{status:7}  {name:{width}}  {row.msg}")
+        if not row.msg.startswith(_NOT_DONE):
+            lines.append(f"{status:7}  {name:{width}}  {row.msg}")
+    rest = [name for name, row in rows.items() if row.msg.startswith(_NOT_DONE)]
+    if rest:
+        lines.append(f"{_NOT_DONE}: {', '.join(rest)}.")
     return "\n".join(lines + ([f"Remedy: {remedy}"] if remedy else []))
 
 
@@ -209,7 +214,7 @@ class _Tenant:
         if missing or (left <= 0 and check.name != "profile_file"):
             self.blocked.add(check.name)
             reason = f"the check {missing} has no result" if missing else f"{TOTAL:.0f} s had passed"
-            return Row("skipped", f"Not done, because {reason}."), None
+            return Row("skipped", f"{_NOT_DONE}, because {reason}."), None
         try:
             return _within(min(LONGEST, max(left, 2.0)), check.work), None
         except HelixError as error:
@@ -302,11 +307,12 @@ class _Tenant:
     def _certificate(self, address: str) -> dict[str, Any]:
         host = urlsplit(address).hostname or ""
         try:
-            with socket.create_connection((host, _port(address)), EXCHANGE) as raw:
-                with self.api.transport.context.wrap_socket(raw, server_hostname=host) as tls:
-                    certificate = tls.getpeercert() or {}
-                    chain = getattr(tls, "get_verified_chain", None)  # from Python 3.13
-                    details = {"protocol": tls.version(), "chain_length": len(chain()) if chain else None}
+            with socket.create_connection((host, _port(address)), EXCHANGE) as raw, self.api.transport.context.wrap_socket(
+                raw, server_hostname=host
+            ) as tls:
+                certificate = tls.getpeercert() or {}
+                chain = getattr(tls, "get_verified_chain", None)  # from Python 3.13
+                details = {"protocol": tls.version(), "chain_length": len(chain()) if chain else None}
         except OSError:
             raise TransportError(
                 f"A second connection to {place(address)} failed.",
@@ -483,7 +489,9 @@ class _Tenant:
         return Row("warning" if unread or odd else "ok", msg, _REPORT if unread or odd else "", details)
 
     def _words(self, values: Iterable[Any]) -> list[str]:
-        return sorted({self.host.redactor.text(value, 60) for value in values if isinstance(value, str) and value.strip()})
+        return sorted(
+            {self.host.redactor.text(value, 60) for value in values if isinstance(value, str) and value.strip()}
+        )
 
     def _unknown_id(self) -> Row:
         taken = {etl.etl_id for etl in self.etls}
@@ -671,7 +679,7 @@ def compare(text: str) -> dict[str, list[str]]:
     paths = set(re.findall(r"/[\w./{}-]*\betls\b[\w./{}-]*", text))
     forms = {call: rf".*/etls/\{{[^}}]+\}}/{call}/?" if call else r".*/etls/?" for call in _CALLS}
     known = {call: {path for path in paths if re.fullmatch(form, path)} for call, form in forms.items()}
-    others = paths - set().union(*known.values())
+    others = {path for path in paths if not any(path in found for found in known.values())}
     return {
         "missing_calls": [call or "list" for call in _CALLS if not known[call]],
         "missing_fields": [name for name in _FIELDS if name not in text],

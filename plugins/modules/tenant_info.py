@@ -12,8 +12,8 @@ version_added: 1.1.0
 description:
   - Checks the connection to a tenant step by step, from name resolution to reading the states of ETLs, and returns one
     row for each check with the remedy if it fails.
-  - Describes how the tenant behaves in a profile without secrets, host, and names of ETLs. You can attach it to an issue, and
-    the simulator of this collection can behave accordingly.
+  - Describes how the tenant behaves in a profile without secrets, host, and names of ETLs. You can attach it to an
+    issue, and the simulator of this collection can behave accordingly.
   - The task takes at most 60 seconds. Each request has a timeout of at most 10 seconds and is not retried.
   - The task fails if a check fails. Checks that need the result of a failed check are skipped.
 author:
@@ -26,14 +26,15 @@ options:
   probe_write:
     description:
       - Whether to check that the key may start and stop ETLs.
-      - Sends one C(stop) request for the ETL 2147483647, which does not exist. The API has no other way to find out. The
-        request is not sent if the list of ETLs cannot be read, if it contains this ID, or in check mode.
+      - Sends one C(stop) request for the ETL 2147483647, which does not exist. The API has no other way to find out.
+        The request is not sent if the list of ETLs cannot be read, if it contains this ID, or in check mode.
     type: bool
     default: false
   profile_file:
     description:
       - A file for the profile, on the host that the task runs on. It is replaced as a whole and has the mode V(0600).
-      - Its folder must exist. The file is written if the login succeeds, but not in check mode. It does not count as a change.
+      - Its folder must exist. The file is written if the login succeeds, but not in check mode. It does not count as a
+        change.
     type: path
 notes:
   - Up to 100 states are read, for at most 8 seconds.
@@ -81,11 +82,11 @@ checks:
     check:
       description:
         - The name of the check.
-        - One of V(library), V(proxy), V(name_resolution), V(connection), V(tls), V(clock), V(login), V(token), V(list), V(names),
-          V(states), V(values), V(unknown_id), V(trailing_slash), V(accept_header), V(openapi), V(write_permission), and
-          V(profile_file).
-        - If O(login_url) differs from O(url), the checks V(login_proxy), V(login_name_resolution), V(login_connection), and
-          V(login_tls) are added.
+        - One of V(library), V(proxy), V(name_resolution), V(connection), V(tls), V(clock), V(login), V(token), V(list),
+          V(names), V(states), V(values), V(unknown_id), V(trailing_slash), V(accept_header), V(openapi),
+          V(write_permission), and V(profile_file).
+        - If O(login_url) differs from O(url), the checks V(login_proxy), V(login_name_resolution),
+          V(login_connection), and V(login_tls) are added.
       type: str
       returned: always
       sample: tls
@@ -98,7 +99,7 @@ checks:
       description: What was found.
       type: str
       returned: always
-      sample: "TLSv1.3, the certificate is valid for 88 days. CA bundle used: /etc/ssl/certs/ca-certificates.crt (from the system)."
+      sample: "TLSv1.3, the certificate is valid for 88 days. CA bundle used: /etc/ssl/cert.pem (from the system)."
     remedy:
       description: What to do next. Empty if there is nothing to do.
       type: str
@@ -115,7 +116,7 @@ profile:
     - The keys C(format_version) (V(1)) and C(collection_version) are always set. The guide lists all fields.
   returned: unless an option is not valid or a library is missing
   type: dict
-  sample: {"format_version": 1, "collection_version": "1.1.0", "status_code": 200, "no_value": "null", "time_format": "z"}
+  sample: {"format_version": 1, "collection_version": "1.1.0", "status_code": 200, "no_value": "null"}
 etls:
   description: Always empty. It is returned so that a C(rescue) section can handle the failures of all modules alike.
   returned: on failure
