@@ -307,9 +307,10 @@ class _Tenant:
     def _certificate(self, address: str) -> dict[str, Any]:
         host = urlsplit(address).hostname or ""
         try:
-            with socket.create_connection((host, _port(address)), EXCHANGE) as raw, self.api.transport.context.wrap_socket(
-                raw, server_hostname=host
-            ) as tls:
+            with (
+                socket.create_connection((host, _port(address)), EXCHANGE) as raw,
+                self.api.transport.context.wrap_socket(raw, server_hostname=host) as tls,
+            ):
                 certificate = tls.getpeercert() or {}
                 chain = getattr(tls, "get_verified_chain", None)  # from Python 3.13
                 details = {"protocol": tls.version(), "chain_length": len(chain()) if chain else None}
@@ -524,9 +525,9 @@ class _Tenant:
             answer = self._get(path)
             text = answer.text()
             if answer.status == 200 and _shape(answer) != "html" and re.search(r"openapi|swagger", text[:1000]):
-                facts = {"served": True, **compare(text)}
-                self.profile["openapi"] = facts
-                lacks = [*facts["missing_calls"], *facts["missing_fields"]]
+                found = compare(text)
+                self.profile["openapi"] = facts = {"served": True, **found}
+                lacks = found["missing_calls"] + found["missing_fields"]
                 msg = f"{path} describes all calls and fields that the collection uses."
                 if lacks:
                     return Row("warning", f"{path} does not contain {', '.join(lacks)}.", _REPORT, facts)
@@ -676,7 +677,8 @@ def time_format(value: Any) -> str | None:
 
 def compare(text: str) -> dict[str, list[str]]:
     """An OpenAPI description against the calls and fields that the collection uses. A text search, without YAML."""
-    paths = set(re.findall(r"/[\w./{}-]*\betls\b[\w./{}-]*", text))
+    # Not a path inside an address, which would contain the host.
+    paths = set(re.findall(r"(?<![\w/:.])/(?!/)[\w./{}-]*\betls\b[\w./{}-]*", text))
     forms = {call: rf".*/etls/\{{[^}}]+\}}/{call}/?" if call else r".*/etls/?" for call in _CALLS}
     known = {call: {path for path in paths if re.fullmatch(form, path)} for call, form in forms.items()}
     others = {path for path in paths if not any(path in found for found in known.values())}

@@ -11,7 +11,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 import yaml
@@ -157,12 +157,17 @@ def broken(request: pytest.FixtureRequest, certificates: Certificates) -> Iterat
         with RawServer(PROXY_WANTS_PASSWORD) as server:
             yield {**options, "url": "https://helix.invalid", "proxy": server.url}
     else:
-        pem: Optional[Path] = getattr(certificates, request.param)() if hasattr(certificates, request.param) else None
-        pem = certificates.self_signed()[0] if request.param == "self_signed" else pem
-        pem = certificates.server() if request.param == "wrong_ca" else pem
-        ca = str(certificates.folder / "wrong-ca.pem") if request.param == "wrong_ca" else options["ca_path"]
-        with RawServer(answer(b"[]"), tls=server_context(pem) if pem else None) as server:
-            yield {**options, "url": server.url.replace("http://", "https://"), "ca_path": ca}
+        makers: dict[str, Callable[[], Path]] = {
+            "expired": certificates.expired,
+            "not_yet_valid": certificates.not_yet_valid,
+            "wrong_host": certificates.wrong_host,
+            "self_signed": lambda: certificates.self_signed()[0],
+            "wrong_ca": certificates.server,
+        }
+        tls = None if request.param == "plain" else server_context(makers[request.param]())
+        ca = certificates.wrong_ca if request.param == "wrong_ca" else certificates.ca
+        with RawServer(answer(b"[]"), tls=tls) as server:
+            yield {**options, "url": server.url.replace("http://", "https://"), "ca_path": str(ca)}
 
 
 @pytest.mark.parametrize(
@@ -242,14 +247,17 @@ def test_round_trip(
         simulator = start_simulator(https=False, extra_args=arguments)
         if not arguments:
             simulator.control.configure(**settings)
-            for etl_id, state in enumerate(("ENDED", "WAITING", "SERVICE_ON", "FROZEN", None, None, None, None, None)):
-                simulator.control.put_etl(etl_id + 1, name=f"Secret name {etl_id}", state=state, exit_code="WARNING")
+            for number, state in enumerate(("ENDED", "WAITING", "SERVICE_ON", "FROZEN", *(None,) * 5)):
+                simulator.control.put_etl(number + 1, name=f"Secret name {number}", state=state)
+            simulator.control.put_etl(10, state="ENDED", exit_code="WARNING")
         library = InProcess(simulator, home)
         done = library("tenant_info", tenant_id=simulator.tenant_id, probe_write=True, profile_file=str(file))
         library.clock.close()
         assert not done.failed, done["msg"]
         profiles.append(json.loads(file.read_text(encoding="utf-8")))
         assert profiles[-1] == done["profile"]
+    skews = [profile.pop("clock_skew_seconds") or 0 for profile in profiles]
+    assert skews[0] == pytest.approx(skews[1], abs=2)  # the header Date has whole seconds
     assert profiles[0] == profiles[1]
     text = file.read_text(encoding="utf-8")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
