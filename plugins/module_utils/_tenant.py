@@ -25,29 +25,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _errors as errors
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _http as http
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _status as status_of
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import ETLS_PATH, Etl, connect
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
-    AnswerError,
-    DeadlineError,
-    HelixError,
-    OptionError,
-    TransportError,
-)
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import (
-    VERSION,
-    Answer,
-    decoded,
-    place,
-    proxy_place,
-)
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer, place
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import base_url
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import (
-    STATES,
-    EtlStatus,
-    parse_rfc3339,
-    parse_status,
-    rfc3339,
-)
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import Credentials, TokenSource, jwt_claims
 
 if TYPE_CHECKING:
@@ -149,7 +133,7 @@ def _within(seconds: float, work: Callable[[], Row]) -> Row:
     thread.start()
     thread.join(seconds)
     if not results:
-        raise DeadlineError(
+        raise errors.DeadlineError(
             f"The check did not end within {seconds:.0f} s.",
             remedy="Check the name servers, the network, and the load of the server.",
         )
@@ -170,9 +154,9 @@ class _Tenant:
         self.url = base_url(options["url"], "url", allow_http)
         portal = (options["login_url"] or "").strip()
         self.login_url = base_url(portal, "login_url", allow_http) if portal else self.url
-        self.profile: dict[str, Any] = {"format_version": 1, "collection_version": VERSION}
+        self.profile: dict[str, Any] = {"format_version": 1, "collection_version": http.VERSION}
         self.deadline = host.clock.now() + TOTAL
-        self.rejected: dict[str, TransportError] = {}
+        self.rejected: dict[str, errors.TransportError] = {}
         self.etls: list[Etl] = []
         self.samples: list[tuple[Answer, Any]] = []
         #: Checks without a usable result; what needs them is skipped.
@@ -225,15 +209,11 @@ class _Tenant:
     # -- the way to the server ----------------------------------------------------------------------------------------
 
     def _library(self) -> Row:
+        python, openssl = ".".join(map(str, sys.version_info[:3])), ssl.OPENSSL_VERSION
         versions = {name: _version(name) for name in ("requests", "urllib3")}
-        details = {"interpreter": sys.executable, "python": ".".join(map(str, sys.version_info[:3])), **versions}
-        details["openssl"] = ssl.OPENSSL_VERSION
-        return Row(
-            "ok",
-            f"Python {details['python']} ({sys.executable}), requests {versions['requests']}, urllib3"
-            f" {versions['urllib3']}, {ssl.OPENSSL_VERSION}.",
-            details=details,
-        )
+        shown = ", ".join(f"{name} {version}" for name, version in versions.items())
+        details = {"interpreter": sys.executable, "python": python, "openssl": openssl, **versions}
+        return Row("ok", f"Python {python} ({sys.executable}), {shown}, {openssl}.", details=details)
 
     def _proxy(self, address: str) -> Row:
         proxy = self.api.transport.proxy_for(address)
@@ -243,7 +223,7 @@ class _Tenant:
         if not (self.options["proxy"] or "").strip():
             names = [name for name in os.environ if name.lower() in ("https_proxy", "http_proxy", "all_proxy")]
             named = next((name for name in names if os.environ[name].strip() == proxy), "the environment")
-        shown = proxy_place(proxy)
+        shown = http.proxy_place(proxy)
         return Row("ok", f"The proxy {shown} (from {named}) is used.", details={"proxy": shown, "named_by": named})
 
     def _name(self, address: str) -> Row:
@@ -254,7 +234,7 @@ class _Tenant:
         try:
             found = socket.getaddrinfo(name, _port(address), type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
-            raise TransportError(
+            raise errors.TransportError(
                 f"The host name {name} could not be resolved.",
                 remedy="Check the host in url and login_url, and the name servers of this host. If only a proxy reaches"
                 " the tenant, set proxy.",
@@ -266,7 +246,7 @@ class _Tenant:
         began = self.host.clock.now()
         try:
             answer = self.api.transport.once("GET", address + ETLS_PATH, {})
-        except TransportError as error:
+        except errors.TransportError as error:
             if error.kind != "tls":
                 raise
             self.rejected[address] = error
@@ -315,7 +295,7 @@ class _Tenant:
                 chain = getattr(tls, "get_verified_chain", None)  # from Python 3.13
                 details = {"protocol": tls.version(), "chain_length": len(chain()) if chain else None}
         except OSError:
-            raise TransportError(
+            raise errors.TransportError(
                 f"A second connection to {place(address)} failed.",
                 remedy="Run the task again. If it fails again, check the gateways in front of the server.",
             ) from None
@@ -323,7 +303,7 @@ class _Tenant:
             ends = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
             names: Any = certificate["issuer"]
             details["issuer"] = ", ".join(str(value) for part in names for _kind, value in part)
-            details["expires_at"] = rfc3339(ends)
+            details["expires_at"] = status_of.rfc3339(ends)
             details["days_left"] = int((ends - self.host.clock.wall()) // 86400)
         return details
 
@@ -339,7 +319,7 @@ class _Tenant:
         skew = round(server - self.host.clock.wall())
         # The header has whole seconds.
         self.profile["clock_skew_seconds"] = skew = 0 if abs(skew) <= 2 else skew
-        details = {"server_time": rfc3339(server), "skew_seconds": skew}
+        details = {"server_time": status_of.rfc3339(server), "skew_seconds": skew}
         if abs(skew) < SKEW:
             return Row("ok", f"The clocks of the server and of this host differ by {abs(skew)} s.", details=details)
         return Row(
@@ -385,7 +365,7 @@ class _Tenant:
         left = round(expires - (self.host.clock.wall() if server is None else server))
         life = round(expires - issued) if issued else left
         self.profile["token_life_seconds"] = max(0, life)
-        details = {"life_seconds": life, "seconds_left": left, "expires_at": rfc3339(expires)}
+        details = {"life_seconds": life, "seconds_left": left, "expires_at": status_of.rfc3339(expires)}
         if left < SKEW and not self.options["access_key"]:
             remedy = "Get a new token, or set access_key and access_secret_key, so that it can be renewed."
             return Row("warning", f"The token expires in {left} s.", remedy, details)
@@ -394,7 +374,7 @@ class _Tenant:
     def _list(self) -> Row:
         try:
             self.etls = self.api.list_etls(retries=0)
-        except AnswerError as error:
+        except errors.AnswerError as error:
             if error.kind == "permission":
                 self.profile["forbidden_code"], self.profile["permissions"] = error.http_status, []
             if error.http_status in (401, 403):
@@ -454,15 +434,15 @@ class _Tenant:
         path = f"{ETLS_PATH}{etl_id}/status"
         answer = self._get(path)
         if answer.status in (200, 204):
-            data = decoded(answer, "GET", self.url + path, self.host.redactor)
-            if parse_status(data) is not None:
+            data = http.decoded(answer, "GET", self.url + path, self.host.redactor)
+            if status_of.parse_status(data) is not None:
                 return answer, data
         # Raises what the response means.
         self.api.status(etl_id, retries=0)
-        raise AnswerError("The response to a status request changes.", remedy="Run the task again.")
+        raise errors.AnswerError("The response to a status request changes.", remedy="Run the task again.")
 
     def _values(self) -> Row:
-        statuses = [parse_status(data) or EtlStatus("none") for _answer, data in self.samples]
+        statuses = [status_of.parse_status(data) or status_of.EtlStatus("none") for _answer, data in self.samples]
         fields = [data for _answer, data in self.samples if isinstance(data, dict)]
         states, exits = (self._words(data.get(name) for data in fields) for name in ("status", "exit_code"))
         times = [data["last_exec_ts"] for data in fields if data.get("last_exec_ts")]
@@ -477,8 +457,8 @@ class _Tenant:
             no_value=_usual(no_value(data, bool(answer.body.strip())) for answer, data in without),
             no_value_code=_usual(answer.status for answer, _data in without),
         )
-        unread = [str(value) for value in times if parse_rfc3339(str(value)) is None]
-        odd = [word for word in states if word.upper() not in STATES]
+        unread = [str(value) for value in times if status_of.parse_rfc3339(str(value)) is None]
+        odd = [word for word in states if word.upper() not in status_of.STATES]
         odd += [word for word in exits if word.upper() not in EXIT_CODES]
         details = {name: self.profile[name] for name in ("state_words", "exit_words", "time_format", "no_value")}
         details["time_formats"] = {str(form): count for form, count in forms.items()}
@@ -507,18 +487,14 @@ class _Tenant:
 
     def _trailing_slash(self) -> Row:
         status = self._get(ETLS_PATH.rstrip("/")).status
-        form = {200: "optional", 204: "optional", 404: "required"}.get(status)
-        form = "redirected" if 300 <= status < 400 else form
-        self.profile["trailing_slash"] = form
-        msg = f"The list without the last slash of its address: HTTP {status}."
-        return Row("ok", msg, details={"http_status": status, "trailing_slash": form})
+        forms = {2: "optional", 3: "redirected", 4: "required" if status == 404 else None}
+        self.profile["trailing_slash"] = forms.get(status // 100)
+        return Row("ok", f"The list without the last slash of its address: HTTP {status}.")
 
     def _accept(self) -> Row:
         status = self._get(ETLS_PATH, {"Accept": "application/json, text/plain, */*"}).status
-        form = {200: "lenient", 204: "lenient", 400: "strict", 406: "strict", 415: "strict"}.get(status)
-        self.profile["accept"] = form
-        msg = f"The list with a compound Accept header: HTTP {status}."
-        return Row("ok", msg, details={"http_status": status, "accept": form})
+        self.profile["accept"] = {200: "lenient", 204: "lenient", 400: "strict", 406: "strict"}.get(status)
+        return Row("ok", f"The list with a compound Accept header: HTTP {status}.")
 
     def _openapi(self) -> Row:
         for path in _OPENAPI:
@@ -550,7 +526,7 @@ class _Tenant:
         details = {"http_status": answer.status}
         if answer.status in (401, 403):
             self.profile.update(forbidden_code=answer.status, permissions=["read"])
-            raise AnswerError(
+            raise errors.AnswerError(
                 f"This key must not start or stop ETLs (HTTP {answer.status}).",
                 kind="permission",
                 http_status=answer.status,
@@ -584,7 +560,7 @@ class _Tenant:
                 Path(new).unlink()
                 raise
         except OSError as error:
-            raise OptionError(
+            raise errors.OptionError(
                 f"The profile cannot be written to {path}: {(error.strerror or 'unknown reason').lower()}.",
                 remedy="Set profile_file to a file in an existing folder that the user of the task may write to.",
             ) from None
