@@ -311,7 +311,12 @@ def _run(
         api.transport.close()
     for text in dict.fromkeys(text for r in records for text in r.warnings):
         host.warn(text)
-    return _result(records, policy, host.want_diff)
+    result = _result(records, policy, host.want_diff)
+    if options.get("details") == "auto":
+        result["etls"] = report.shortened(result["etls"])
+        if "etl" in result:
+            result["etl"] = result["etls"][0]
+    return result
 
 
 def _notes(options: Mapping[str, Any], host: Host) -> Notes:
@@ -418,7 +423,7 @@ def inform(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
         api.transport.close()
     entries = [_info_entry(etl, look, now) for etl, look in zip(chosen, looks)]
     bad = [entry for entry in entries if "error" in entry]
-    result: dict[str, Any] = {"changed": False, "failed": bool(bad), "etls": entries}
+    result: dict[str, Any] = {"changed": False, "failed": bool(bad), "etls": entries, "summary": report.table(entries)}
     result["msg"] = f"{len(entries)} ETLs." if len(entries) != 1 else "1 ETL."
     if bad:
         ids = ", ".join(str(entry["etl_id"]) for entry in bad[:10])
@@ -434,7 +439,7 @@ def _chosen(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[Etl]:
     etls = api.list_etls()
     known = {etl.etl_id: etl for etl in etls}
     if all(options.get(option) is None for option in ("etl_id", "etl_name", "name_pattern")):
-        return list(etls)
+        return [etl for etl in etls if not _is_excluded(etl.etl_id, etl.name, options.get("exclude") or ())]
     targets = select(options, api, warn)
     missing = [target.etl_id for target in targets if target.etl_id not in known]
     if missing:

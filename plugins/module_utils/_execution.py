@@ -466,6 +466,9 @@ class Execution:
         return r
 
     def _settle(self, verdict: Verdict) -> bool:
+        r = self.record
+        if verdict.outcome == "warning" and not verdict.failed:
+            r.warn(f"{self._named().label} ended with exit WARNING. {report.SEE_LOG}")
         if verdict.failed:
             r = self._named()
             problem = report.bad_end(r, verdict.outcome)

@@ -138,7 +138,8 @@ options:
       - Within one run of Ansible, all hosts and tasks on this machine share such notes without this option.
       - The folder must exist, belong to the user of the task, and have mode 0700. A request counts as pending for one
         hour, or until its run is seen.
-      - If the option is not set, the variable E(HELIX_REQUEST_NOTES) is used.
+      - If the option is not set, the Ansible variable C(helix_request_notes) or the environment variable
+        E(HELIX_REQUEST_NOTES) is used.
     type: path
     version_added: 1.1.0
 notes:
@@ -230,7 +231,7 @@ etls:
     etl_name:
       description: The name.
       type: str
-      returned: if it is known
+      returned: when the name is known
       sample: Nightly vCenter import
     action:
       description: The action.

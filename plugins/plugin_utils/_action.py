@@ -42,6 +42,8 @@ class HelixAction(ActionBase):
 
     MODULE = ""
     FOLLOWS = True
+    #: Other options that a variable may set.
+    VARIABLES: tuple[str, ...] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,7 +77,7 @@ class HelixAction(ActionBase):
         """Connection options that the task does not set, from the C(helix_*) variables. Empty ones count as unset."""
         values: dict[str, Any] = {}
         omitted = task_vars.get("omit")
-        for name in CONNECTION:
+        for name in (*CONNECTION, *self.VARIABLES):
             variable = f"helix_{name}"
             if name in self._task.args or variable not in task_vars:
                 continue

@@ -44,6 +44,8 @@ ACT = {
     "max_parallel": 8,
     "retries": 3,
     "url": URL,
+    "confirm_all": False,
+    "details": "full",
 }
 #: Those of etl_wait.
 WAIT = {
@@ -58,6 +60,7 @@ WAIT = {
     "max_parallel": 8,
     "retries": 3,
     "url": URL,
+    "details": "full",
 }
 #: Those of etl_info.
 INFO = {
