@@ -13,8 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, NamedTuple
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import connect
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi, connect
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     EtlNotFoundError,
     HelixError,
@@ -37,7 +36,7 @@ Warn = Callable[[str], None]
 #: More requests at a time do not help any server, and may hurt this one.
 MOST_PARALLEL = 100
 #: The words of C(last_result), as the exit code or state that they stand for.
-LAST_RESULTS = {
+LAST_RESULTS: dict[str, Callable[[EtlStatus], bool]] = {
     "ok": lambda status: status.exit_code == "OK" and status.state != "ABORTED",
     "warning": lambda status: status.exit_code == "WARNING" and status.state != "ABORTED",
     "failed": lambda status: status.exit_code not in (None, "OK", "WARNING") and status.state != "ABORTED",
@@ -276,13 +275,13 @@ def _baselines(given: Sequence[Mapping[str, Any]] | None) -> dict[int, Baseline]
         # Nothing was started if the last run was fresh enough: nobody waits for a run newer than that.
         if item.get("outcome") != "fresh":
             started_at = item.get("started_at")
-            baselines[int(etl_id)] = Baseline(status, parse_rfc3339(started_at if isinstance(started_at, str) else None))
+            baselines[int(etl_id)] = Baseline(
+                status, parse_rfc3339(started_at if isinstance(started_at, str) else None)
+            )
     return baselines
 
 
-def _run(
-    options: Mapping[str, Any], policy: Policy, host: Host, baselines: Mapping[int, Baseline]
-) -> dict[str, Any]:
+def _run(options: Mapping[str, Any], policy: Policy, host: Host, baselines: Mapping[int, Baseline]) -> dict[str, Any]:
     notes = _notes(options, host)
     api = connect(options, host.redactor, host.clock, options["max_parallel"])
     try:
@@ -353,7 +352,9 @@ def _nothing(options: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
 
     :raises EtlNotFoundError: C(allow_empty) is false.
     """
-    how = [f"{option} {options[option]!r}" for option in ("name_pattern", "last_result", "exclude") if options.get(option)]
+    how = [
+        f"{option} {options[option]!r}" for option in ("name_pattern", "last_result", "exclude") if options.get(option)
+    ]
     text = f"No ETL matches {' and '.join(how)}; nothing to do."
     if not options.get("allow_empty", True):
         raise EtlNotFoundError(
