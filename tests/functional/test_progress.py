@@ -60,6 +60,7 @@ def test_progress_lines_come_and_the_result_is_that_of_the_module_alone(simulato
     assert [e["outcome"] for e in alone["etls"]] == ["succeeded", "failed", "warning"]
 
 
+@pytest.mark.full
 def test_no_log_hides_names_and_states(simulator, play):
     simulator.control.put_etl(701, name="Load A", kind="batch", state="ENDED", duration=13, start_lag=1)
     played = play(RUN_THREE.replace("[Load A, Load B, Load C]", "Load A") + "  no_log: true\n")
@@ -68,6 +69,7 @@ def test_no_log_hides_names_and_states(simulator, play):
     assert "Load A" not in played.output
 
 
+@pytest.mark.full
 def test_several_hosts_are_told_apart(simulator, play, tmp_path):
     scene(simulator)
     inventory = tmp_path / "hosts.ini"
