@@ -4,8 +4,8 @@
 
 """What a real Ansible shows, logs and leaves behind while unusual secrets are in every option and every answer.
 
-Up to 2.21, ansible-core takes registered secrets out of results. From 2.22 on, it masks what it prints, and results keep
-them. `make matrix` runs this file on both.
+Up to 2.21, ansible-core takes registered secrets out of results. From 2.22 on, it masks what it prints, and results
+keep them. `make matrix` runs this file on both.
 """
 
 from __future__ import annotations
