@@ -353,7 +353,6 @@ def set_up(play: Callable[..., Played], fake: FakeAwxServer) -> Callable[..., Pl
     return run
 
 
-@pytest.mark.smoke
 @needs_awx
 def test_set_up_makes_everything_and_a_second_run_changes_nothing(
     set_up: Callable[..., Played], fake: FakeAwxServer, tmp_path: Path
@@ -475,6 +474,7 @@ def test_a_deployment_template_that_does_not_exist_is_named(set_up: Callable[...
     assert "Is there a job template My deployment" in done.task()["msg"]
 
 
+@pytest.mark.smoke
 @needs_awx
 def test_a_check_run_on_an_empty_controller_says_what_would_be_made(
     set_up: Callable[..., Played], fake: FakeAwxServer

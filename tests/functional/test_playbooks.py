@@ -148,7 +148,6 @@ DURING = """
 """
 
 
-@pytest.mark.smoke
 def test_deploy_is_green(deploy: Callable[..., Played], simulator: SimulatorProcess) -> None:
     done = deploy(DURING)
     assert done.rc == 0, done.output

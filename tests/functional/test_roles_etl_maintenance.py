@@ -119,7 +119,6 @@ def test_entering_stops_everything_and_leaving_puts_it_back(
     assert control.counters()["launches_by_etl"] == {1: 1}, "only the service was started again"
 
 
-@pytest.mark.smoke
 def test_a_second_entered_keeps_the_good_record(
     maintenance: Maintenance, simulator: SimulatorProcess, record: Path
 ) -> None:
