@@ -116,9 +116,7 @@ def test_brackets_in_a_pattern_are_literal(playbook: Playbook, simulator: Simula
 # ---- extra variables as AWX writes them
 
 
-def test_answers_as_awx_writes_them(
-    play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path
-) -> None:
+def test_answers_as_awx_writes_them(play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path) -> None:
     """ansible-core 2.19 and later reads the type of such a text again: a number, a boolean, a date."""
     control = simulator.control
     for number, name in enumerate(("2024", "2024-01-01", "Yes"), 1):
@@ -151,7 +149,9 @@ def test_answers_as_awx_writes_them(
     done = run("etl_maintenance", etl_maintenance_state="left", etl_maintenance_record=handed_on, **common)
     assert done.rc == 0, done.output
     assert [etl["state"] for etl in control.etls()] == ["WAITING"] * 3
-    done = run("etl_stop_all", etl_stop_all_confirm="yes", etl_stop_all_schedules="yes", etl_stop_all_name_pattern="all")
+    done = run(
+        "etl_stop_all", etl_stop_all_confirm="yes", etl_stop_all_schedules="yes", etl_stop_all_name_pattern="all"
+    )
     assert done.rc == 0, done.output
     assert [etl["state"] for etl in control.etls()] == ["ENDED"] * 3
     done = run("etl_stop_all", etl_stop_all_confirm="no", etl_stop_all_name_pattern="2024")

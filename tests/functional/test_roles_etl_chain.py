@@ -280,7 +280,7 @@ def test_vaulted_values_in_the_arguments_of_the_role(
     name: capacityops.bmc_helix.etl_chain
   vars:
     etl_chain_steps:
-      - etl_name: {secret.text("Import")}
+      - etl_id: 1
         run_execution_properties:
           plain: {secret.text("visible")}
         secret_run_execution_properties:

@@ -16,12 +16,24 @@ NONE: dict[str, Any] = {}
 
 
 def entry(etl_id: int = 1, outcome: str = "succeeded", **facts: Any) -> dict[str, Any]:
-    default = {"action": "run", "changed": True, "attached": False, "msg": f"ETL {etl_id}.", "task_execution_request_id": 7}
+    default = {
+        "action": "run",
+        "changed": True,
+        "attached": False,
+        "msg": f"ETL {etl_id}.",
+        "task_execution_request_id": 7,
+    }
     return {"etl_id": etl_id, "outcome": outcome, **default, **facts}
 
 
 def done(*etls: dict[str, Any], failed: bool = False, **facts: Any) -> dict[str, Any]:
-    return {"changed": any(etl["changed"] for etl in etls), "failed": failed, "msg": "Done.", "etls": list(etls), **facts}
+    return {
+        "changed": any(etl["changed"] for etl in etls),
+        "failed": failed,
+        "msg": "Done.",
+        "etls": list(etls),
+        **facts,
+    }
 
 
 def step(**facts: Any) -> dict[str, Any]:
@@ -72,14 +84,17 @@ def test_wrong_steps(steps: list[Any], problem: str) -> None:
 
 def test_names_titles_and_policies() -> None:
     plan = chain.chain_steps(
-        [{"etl_id": [1, 2]}, {"name": "b", "etl_name": "x", "action": "stop", "on_failure": "abort"}], on_failure="continue"
+        [{"etl_id": [1, 2]}, {"name": "b", "etl_name": "x", "action": "stop", "on_failure": "abort"}],
+        on_failure="continue",
     )
     assert [s["name"] for s in plan["steps"]] == ["run 1, 2", "b"]
     assert plan["steps"][1]["title"] == "Step 2 of 2, b"
     assert [s["on_failure"] for s in plan["steps"]] == ["continue", "abort"]
 
 
-@pytest.mark.parametrize(("when", "wanted"), [(True, True), (False, False), ("yes", True), ("False", False), (None, False), ("1", True)])
+@pytest.mark.parametrize(
+    ("when", "wanted"), [(True, True), (False, False), ("yes", True), ("False", False), (None, False), ("1", True)]
+)
 def test_conditions(when: Any, wanted: bool) -> None:
     plan = chain.chain_steps([{"etl_name": "a", "when": when}])
     assert plan["steps"][0]["wanted"] is wanted
@@ -188,7 +203,12 @@ LEFT = record(NONE, "not_reached", name="left")
 def test_result_of_a_chain() -> None:
     result = chain.chain_result([GOOD], 0, 2.5)
     assert result["msg"] == "The chain succeeded (1 succeeded)."
-    assert (result["outcome"], result["failed"], result["changed"], result["check_mode"]) == ("succeeded", False, True, False)
+    assert (result["outcome"], result["failed"], result["changed"], result["check_mode"]) == (
+        "succeeded",
+        False,
+        True,
+        False,
+    )
     assert result["elapsed_seconds"] == 2.5
     assert chain.chain_lines(result) == ["1. good: succeeded, 1.3 s (ETL 1 succeeded)", result["msg"]]
     assert chain.chain_result([GOOD], 0, 1, check_mode=True)["outcome"] == "planned"

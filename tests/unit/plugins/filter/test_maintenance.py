@@ -24,7 +24,13 @@ def etl(etl_id: int, status: Any, name: str = "") -> dict[str, Any]:
 
 
 def acted(etl_id: int, before: Any, **facts: Any) -> dict[str, Any]:
-    entry = {"etl_id": etl_id, "changed": True, "failed": False, "msg": f"ETL {etl_id} done.", "before": {"status": before}}
+    entry = {
+        "etl_id": etl_id,
+        "changed": True,
+        "failed": False,
+        "msg": f"ETL {etl_id} done.",
+        "before": {"status": before},
+    }
     return {"etls": [{**entry, **facts}], "failed": facts.get("failed", False), "msg": "All."}
 
 
@@ -62,7 +68,15 @@ def test_reading_a_record(stat: Any, content: Any, given: Any, record: Any, usab
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "3", '{"format": 2, "etls": []}', '{"format": 1}', '{"format": 1, "etls": 5}', '{"format": 1, "etls": [{}]}']
+    "text",
+    [
+        "[]",
+        "3",
+        '{"format": 2, "etls": []}',
+        '{"format": 1}',
+        '{"format": 1, "etls": 5}',
+        '{"format": 1, "etls": [{}]}',
+    ],
 )
 def test_what_is_no_record_is_not_usable(text: str) -> None:
     assert maintenance.maintenance_record(EXISTS, coded(text))["usable"] is False
@@ -71,7 +85,13 @@ def test_what_is_no_record_is_not_usable(text: str) -> None:
 def test_what_each_state_means() -> None:
     looked = [etl(1, "SERVICE_ON"), etl(2, "WAITING"), etl(3, "RUNNING"), etl(4, "ENDED"), etl(5, None)]
     record = merged({}, looked)
-    assert [flags(record, number) for number in range(1, 6)] == [{"service"}, {"scheduled"}, {"interrupted"}, set(), set()]
+    assert [flags(record, number) for number in range(1, 6)] == [
+        {"service"},
+        {"scheduled"},
+        {"interrupted"},
+        set(),
+        set(),
+    ]
     assert [item["was"] for item in record["etls"]] == ["SERVICE_ON", "WAITING", "RUNNING", "ENDED", None]
     assert (record["format"], record["state"], record["entered_at"]) == (1, "entered", NOW)
 
@@ -133,7 +153,19 @@ def test_maintenance_is_entered() -> None:
     assert result["msg"] == f"Maintenance is entered: 1 ETL is idle, nothing is scheduled. The record is in {FILE}."
     assert (result["failed"], result["changed"], result["lines"]) == (False, True, ["N1: ETL 1 done."])
     assert set(result) == {
-        *("state", "failed", "changed", "check_mode", "record_file", "record", "etls", "not_restored", "notes", "lines", "msg"),
+        *(
+            "state",
+            "failed",
+            "changed",
+            "check_mode",
+            "record_file",
+            "record",
+            "etls",
+            "not_restored",
+            "notes",
+            "lines",
+            "msg",
+        ),
     }
     planned = entered([etl(1, "RUNNING"), etl(2, "WAITING")], check_mode=True)
     assert planned["msg"] == "Maintenance would be entered: 2 ETLs would be idle."
@@ -209,5 +241,13 @@ def test_a_broken_role_publishes_what_it_knows() -> None:
 
 
 def test_names_are_shown_once() -> None:
-    entries = [{"etl_id": 1, "msg": "ETL 1 was stopped."}, {"etl_id": 2, "msg": "N2 was stopped."}, {"etl_id": 3, "msg": "ETL 3."}]
-    assert maintenance.etl_lines(entries, [etl(1, None), etl(2, None)]) == ["N1: ETL 1 was stopped.", "N2 was stopped.", "ETL 3."]
+    entries = [
+        {"etl_id": 1, "msg": "ETL 1 was stopped."},
+        {"etl_id": 2, "msg": "N2 was stopped."},
+        {"etl_id": 3, "msg": "ETL 3."},
+    ]
+    assert maintenance.etl_lines(entries, [etl(1, None), etl(2, None)]) == [
+        "N1: ETL 1 was stopped.",
+        "N2 was stopped.",
+        "ETL 3.",
+    ]
