@@ -29,7 +29,7 @@ def chain_steps(steps: Any, defaults: Any = None, on_failure: str = "abort") -> 
     given = plain(steps) or []
     found = [_step(number, step, plain(defaults) or {}, on_failure) for number, step in enumerate(given, 1)]
     for step in found:
-        step["title"] = f"Step {step['number']} of {len(found)}, {step['name']}"
+        step["heading"] = f"Step {step['number']} of {len(found)}, {step['name']}"
     names = [name for step in found if step["wanted"] for name in step["etl_name"]]
     return {"steps": found, "etl_names": list(dict.fromkeys(names)), "problems": list(_problems(found))}
 

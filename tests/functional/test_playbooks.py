@@ -55,7 +55,7 @@ def test_etl_action_takes_what_a_survey_sends(playbook: Playbook, simulator: Sim
         check=True,
     )
     assert done.rc == 0, done.output
-    assert [etl["outcome"] for etl in done.task("Run ETLs")["etls"]] == ["would_run", "would_run"]
+    assert [etl["outcome"] for etl in done.task("Act on the ETLs: run")["etls"]] == ["would_run", "would_run"]
     assert done.task("Publish the outcomes for a workflow").status == "skipped"
 
 
@@ -63,7 +63,7 @@ def test_etl_action_hands_options_on_and_fails_with_the_module(playbook: Playboo
     simulator.control.put_etl(7, duration=None)
     done = playbook("etl_action", {"etl_action_action": "run", "etl_action_etl_id": 7, "etl_action_wait": False})
     assert done.rc == 0, done.output
-    assert done.task("Run ETLs")["etl"]["outcome"] == "accepted"
+    assert done.task("Act on the ETLs: run")["etl"]["outcome"] == "accepted"
     done = playbook(
         "etl_action", {"etl_action_action": "run", "etl_action_etl_id": [7], "etl_action_if_running": "fail"}
     )

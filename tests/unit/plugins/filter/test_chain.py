@@ -88,7 +88,7 @@ def test_names_titles_and_policies() -> None:
         on_failure="continue",
     )
     assert [s["name"] for s in plan["steps"]] == ["run 1, 2", "b"]
-    assert plan["steps"][1]["title"] == "Step 2 of 2, b"
+    assert plan["steps"][1]["heading"] == "Step 2 of 2, b"
     assert [s["on_failure"] for s in plan["steps"]] == ["continue", "abort"]
 
 
