@@ -75,7 +75,7 @@ def _problems(steps: Sequence[Mapping[str, Any]]) -> Iterable[str]:
             yield f"An etl_name of step {step['number']} is a boolean. Put the name in quotes, or use etl_id."
     labels = [step["name"] for step in steps]
     if len(set(labels)) < len(labels):
-        yield f"Each step needs a unique name, so that the result can tell them apart. Names: {', '.join(labels)}."
+        yield f"Each step needs a unique name, to tell them apart in the result. The names are: {', '.join(labels)}."
 
 
 def chain_record(

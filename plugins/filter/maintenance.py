@@ -122,11 +122,10 @@ def maintenance_entered(
     ids = [etl["etl_id"] for etl in looked]
     others = [etl["etl_name"] for etl in _pending(old) if etl["etl_id"] not in ids]
     note = (
-        f"The record also contains ETLs of an earlier maintenance that was not left: {', '.join(others)}. Leaving"
-        " restores them too. If that maintenance is still active, give each maintenance its own"
-        " etl_maintenance_record_file."
+        f"The record also contains ETLs of an earlier maintenance that was not left: {', '.join(others)}. "
+        "Leaving restores them too. If that maintenance is still active, give each maintenance its own "
+        "etl_maintenance_record_file."
     )
-    notes = [note]
     one = len(ids) == 1
     idle = "would be idle." if check_mode else f"{'is' if one else 'are'} idle, nothing is scheduled."
     return _result(
@@ -137,7 +136,7 @@ def maintenance_entered(
         check_mode=check_mode,
         record_file=record_file,
         record=record,
-        notes=notes if others else [],
+        notes=[note] if others else [],
         msg=f"Maintenance is not entered: {' | '.join(dict.fromkeys(problems))} The previous states are recorded in "
         f"{record_file}. Run this again, or restore them with etl_maintenance_state: left."
         if problems
@@ -178,8 +177,8 @@ def maintenance_left(
         record=left if record else {},
         not_restored=not_restored,
         notes=[note for etl in _pending(record) for note in _notes(etl, interrupted)],
-        msg=f"Not everything could be restored. {' | '.join(dict.fromkeys(problems))} Correct the cause and run this"
-        f" again. If the ETLs are as they should be, delete {record_file}."
+        msg=f"Not everything could be restored. {' | '.join(dict.fromkeys(problems))} Correct the cause and run this "
+        f"again. If the ETLs are as they should be, delete {record_file}."
         if reasons
         else _msg_left(record, len(pending), check_mode),
     )
