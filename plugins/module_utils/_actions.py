@@ -167,23 +167,24 @@ def select(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[Target
     names, patterns = options["etl_name"], options.get("name_pattern")
     if names is not None:
         names = _once(names, "etl_name", warn)
-        targets = by_name(names, _listed(api, names))
+        targets = by_name(names, _listed(api, names, options))
     elif patterns is not None:
-        etls = _listed(api, patterns)
+        etls = _listed(api, patterns, options)
         targets = [Target(e.etl_id, e.name) for e in etls if any(matches(pattern, e.name) for pattern in patterns)]
         targets = list({target.etl_id: target for target in targets}.values())
     else:
         targets = [Target(etl_id) for etl_id in _once(options["etl_id"], "etl_id", warn)]
     exclude = options.get("exclude")
     if exclude:
-        known = {} if names or patterns else {etl.etl_id: etl.name for etl in _listed(api, exclude)}
+        known = {} if names or patterns else {etl.etl_id: etl.name for etl in _listed(api, exclude, options)}
         targets = [t for t in targets if not _is_excluded(t.etl_id, t.name or known.get(t.etl_id, ""), exclude)]
     return targets
 
 
-def _listed(api: HelixApi, wanted: Sequence[str]) -> list[Etl]:
+def _listed(api: HelixApi, wanted: Sequence[str], options: Mapping[str, Any]) -> list[Etl]:
+    limit = options.get("wait_timeout")
     try:
-        return api.list_etls()
+        return api.list_etls(deadline=api.transport.clock.now() + limit if limit else None)
     except HelixError as error:
         raise report.unresolved(wanted, error) from None
 

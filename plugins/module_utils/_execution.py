@@ -34,7 +34,7 @@ def run_all(task: Task, records: Sequence[Record], max_parallel: int) -> None:
     task.records = list(records)
     executions = [Execution(task, record) for record in records]
     try:
-        task.api.tokens.current()  # once, before the ETLs do it in parallel: portals lock keys
+        task.api.tokens.current(deadline=task.deadline)  # once, before the ETLs do it in parallel: portals lock keys
     except HelixError as error:
         for execution in executions:
             execution.give_up(error)

@@ -63,7 +63,10 @@ class Task:
         self.over = over
         self.tell = tell
         self.clock = api.transport.clock
-        self.ends_at = float("inf") if total_timeout is None else self.clock.now() + total_timeout
+        now = self.clock.now()
+        self.ends_at = float("inf") if total_timeout is None else now + total_timeout
+        #: No retry of a login that comes first waits longer.
+        self.deadline = min(now + policy.wait_timeout, self.ends_at)
         self._stop_on_failure = stop_on_failure
         self.records: list[Record] = []
 
