@@ -10,3 +10,4 @@ from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._action impo
 
 class ActionModule(HelixAction):
     MODULE = "capacityops.bmc_helix.etl_action"
+    VARIABLES = ("request_notes",)

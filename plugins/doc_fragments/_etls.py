@@ -1,61 +1,90 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which ETLs, and what a result entry looks like in words. Private to this collection."""
+"""How ETLs are selected, and how a task waits for them. Private to this collection."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # The ETLs to address.
+    # The ETLs, one by one.
     DOCUMENTATION = r"""
 options:
   etl_id:
     description:
-      - The ids of the ETLs. A single id is a list of one. Each at least 1.
-      - Exactly one of O(etl_id) and O(etl_name) is needed.
+      - The ids of the ETLs, each at least V(1). A single id is a list of one.
     type: list
     elements: int
+    aliases: [etl_ids]
   etl_name:
     description:
-      - The names of the ETLs, exactly as the console shows them. A single name is a list of one; a name that holds a
-        comma must be given in a list.
-      - A name that fits no ETL, or several, is an error before anything is started; the nearest names are listed.
+      - The names of the ETLs, exactly as the console shows them. A single name is a list of one. A name that contains a
+        comma must be an item of a YAML list.
+      - A name that matches no ETL, or several, is an error before anything is started. The message lists similar names.
     type: list
     elements: str
+    aliases: [etl_names]
+  name_pattern:
+    description:
+      - Patterns for names, without regard to case. V(*) stands for any characters and V(?) for one character;
+        everything else, including brackets, is literal.
+    type: list
+    elements: str
+    version_added: 1.1.0
+  exclude:
+    description:
+      - Ids, names, or patterns of ETLs to leave out.
+    type: list
+    elements: str
+    version_added: 1.1.0
 """
 
-    # How waiting is done.
+    # Groups of ETLs.
+    GROUPS = r"""
+options:
+  last_result:
+    description:
+      - Selects only the ETLs whose last run ended like this. V(never) selects ETLs that never ran.
+    type: list
+    elements: str
+    choices: [failed, aborted, warning, ok, never]
+    version_added: 1.1.0
+  allow_empty:
+    description:
+      - Whether the task succeeds if no ETL is selected.
+    type: bool
+    default: true
+    version_added: 1.1.0
+  details:
+    description:
+      - V(auto) leaves RV(etls[].timeline) and the numbers of polls out of the entries of ETLs that did not fail.
+        V(full) returns them for every ETL.
+    type: str
+    choices: [auto, full]
+    default: auto
+    version_added: 1.1.0
+"""
+
+    # Waiting.
     WAIT = r"""
 options:
   wait_timeout:
     description:
-      - Seconds after which waiting ends, counted for each ETL from its first look.
+      - Seconds to wait, above V(0), for each ETL separately, starting with its first status check.
     type: int
     default: 3600
+    aliases: [timeout]
   poll_interval:
     description:
-      - Longest time between two looks at the state of an ETL, in seconds, at least V(1).
-      - The first looks come after less than a second; the pause grows with the time that a state lasts.
+      - Maximum number of seconds between polls, at least V(1). The first polls follow within a second; the pause grows
+        with the time that a state lasts.
     type: int
     default: 10
+    aliases: [interval]
   max_parallel:
     description:
-      - How many of the listed ETLs are under way at the same time while the task waits, and how many requests are sent
-        at the same time. From V(1) to V(100).
+      - Maximum number of ETLs that execute at the same time while the task waits, and of requests that are sent at the
+        same time. From V(1) to V(100).
     type: int
     default: 8
-"""
-
-    # What the action plugin of the same name hands over from slice to slice of a wait.
-    SLICES = r"""
-options:
-  _slice:
-    description:
-      - Internal. Set by the action plugin that shows progress, never in a task.
-    type: dict
-  _slice_key:
-    description:
-      - Internal. Set by the action plugin that shows progress, never in a task.
-    type: str
 """

@@ -22,6 +22,8 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status impo
 
 PAST = {"run": "started", "schedule": "scheduled", "stop": "stopped", "kill": "killed"}
 SEE_LOG = "See the ETL's log in the Helix console (the API does not provide it)."
+#: Left out of the entries of ETLs that did not fail.
+_LONG = ("timeline", "polls", "lost_polls", "token_renewals")
 #: The state expected after an action, for the diff in check mode.
 EXPECTED = {"run": "RUNNING", "schedule": "WAITING", "stop": "(not executing)", "kill": "(not executing)"}
 
@@ -347,7 +349,9 @@ def describe(r: Record, action: str) -> str:
     if r.outcome == "stopped" and r.before and r.before.state == "WAITING":
         return f"The schedule of {r.label} was canceled ({r.seen}){lost}."
     escalated = " It did not stop in time (kill_after) and was killed." if r.escalated else ""
-    done = PAST[r.ending.action if r.ending else r.request.action if r.request else action if action in PAST else "stop"]
+    done = PAST[
+        r.ending.action if r.ending else r.request.action if r.request else action if action in PAST else "stop"
+    ]
     accepted = f"The server accepted the {action} request for {r.label}{_numbered(r.request)}; the task does not wait."
     if lost:
         accepted = f"The response to the {action} request for {r.label} was lost, but its effect was seen ({r.seen})."
@@ -397,6 +401,11 @@ def entry(r: Record, policy: Policy) -> dict[str, Any]:
     return result
 
 
+def shortened(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entries without what matters only if an ETL failed."""
+    return [e if e["failed"] else {key: value for key, value in e.items() if key not in _LONG} for e in entries]
+
+
 def cut_off(entries: Sequence[dict[str, Any]], problem: HelixError) -> list[dict[str, Any]]:
     """Entries of a task whose module did not return a result: ETLs that were not done get an outcome and a reason.
 
@@ -441,6 +450,17 @@ def summary(entries: Sequence[dict[str, Any]]) -> str:
     if len(bad) > 10:
         lines.append(f"- … and {len(bad) - 10} more; see etls.")
     return "\n".join(lines)
+
+
+def table(entries: Sequence[dict[str, Any]]) -> str:
+    """The ETLs of C(etl_info) as a table for people."""
+    rows = [("ID", "NAME", "STATE", "EXIT", "LAST RUN", "AGE")]
+    for e in entries:
+        state = "not readable" if "error" in e else (e.get("status") or "-") if "kind" in e else ""
+        age = "" if e.get("age_seconds") is None else describe_seconds(e["age_seconds"])
+        rows.append((str(e["etl_id"]), e["name"], state, e.get("exit_code") or "", e.get("last_exec_ts") or "", age))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows)
 
 
 def diff(r: Record, policy: Policy) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,37 +10,25 @@ module: etl_info
 short_description: List ETLs of BMC Helix Continuous Optimization with their states
 version_added: 1.0.0
 description:
-  - Lists the ETLs that the key may see, all of them or by id, name or pattern, with their states, read in parallel.
-  - Task groups of the console can hide ETLs from a key; such ETLs are missing in the list.
+  - Lists the ETLs that are visible to the key with their states, which are read in parallel. You can select them by id,
+    name, or pattern.
+  - Task groups of the console can hide ETLs from a key.
 author:
   - CapacityOps (@capacityops)
 extends_documentation_fragment:
   - capacityops.bmc_helix._attributes
   - capacityops.bmc_helix._attributes.reads
   - capacityops.bmc_helix._connection
+  - capacityops.bmc_helix._etls
 options:
-  etl_id:
-    description:
-      - The ids of the ETLs. An id that is not in the list is an error.
-    type: list
-    elements: int
-  etl_name:
-    description:
-      - The names of the ETLs, exactly as the console shows them. A name that fits none, or several, is an error.
-    type: list
-    elements: str
-  name_pattern:
-    description:
-      - A shell-style pattern for names (V(*), V(?), V([...])), upper and lower case alike. It may fit none.
-    type: str
   gather_status:
     description:
-      - Whether to ask for the state of each ETL, which takes one request for each.
+      - Whether to read the state of each ETL, which takes one request per ETL.
     type: bool
     default: true
   max_parallel:
     description:
-      - How many requests are sent at the same time. From V(1) to V(100).
+      - Maximum number of requests that are sent at the same time. From V(1) to V(100).
     type: int
     default: 8
 seealso:
@@ -54,7 +42,7 @@ EXAMPLES = r"""
     name_pattern: "*vcenter*"
   register: found
 
-- name: Show those whose last execution is older than a day
+- name: Show the ETLs whose last run is older than a day
   ansible.builtin.debug:
     msg: "{{ item.name }}: {{ item.status }}, exit {{ item.exit_code }}"
   loop: "{{ found.etls | selectattr('age_seconds', 'number') | selectattr('age_seconds', 'gt', 86400) }}"
@@ -68,8 +56,15 @@ msg:
   returned: always
   type: str
   sample: 2 ETLs.
+summary:
+  description: The ETLs as a text table.
+  returned: if the list could be read
+  type: str
+  sample: |-
+    ID  NAME            STATE  EXIT  LAST RUN              AGE
+    53  Nightly import  ENDED  OK    2026-11-23T14:56:28Z  60 min
 etls:
-  description: The ETLs, in the order of the options, else of the server.
+  description: The ETLs, in the order of the options, or in the order of the server.
   returned: always
   type: list
   elements: dict
@@ -91,32 +86,32 @@ etls:
       returned: always
       sample: [{"name": "Default", "active": true, "run_configuration_id": 216}]
     status:
-      description: The state word of the server; null for an ETL that never ran.
+      description: The state; null for an ETL that never ran.
       type: str
       returned: with O(gather_status=true), if it could be read
       sample: SERVICE_ON
     kind:
-      description: What the state tells about the kind of the ETL - V(batch), V(service) or V(unknown).
+      description: The kind of the ETL, as far as the state shows it - V(batch), V(service), or V(unknown).
       type: str
       returned: with O(gather_status=true), if it could be read
       sample: service
     executing:
-      description: Whether it is known to execute at the moment.
+      description: Whether it is known to be executing.
       type: bool
       returned: with O(gather_status=true), if it could be read
       sample: true
     exit_code:
-      description: How the last execution ended. Null where there was none; service ETLs have none.
+      description: The exit code of the last run. Null if there was no run; service ETLs have no exit code.
       type: str
       returned: with O(gather_status=true), if it could be read
       sample: OK
     last_exec_ts:
-      description: Time of the last execution.
+      description: The time of the last run.
       type: str
       returned: with O(gather_status=true), if it could be read
       sample: "2026-11-23T14:56:28Z"
     age_seconds:
-      description: Seconds since then by the server's clock; null where there was none.
+      description: Seconds since then by the server's clock; null if there was no run.
       type: int
       returned: with O(gather_status=true), if it could be read
       sample: 3600
@@ -137,9 +132,9 @@ error:
   sample: {"kind": "etl_not_found", "remedy": "Check the ids in the console, and the task groups of the key."}
 """
 
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import inform
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import inform
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec
 
 
@@ -147,9 +142,10 @@ def main() -> None:
     module = HelixModule(
         argument_spec={
             **connection_argument_spec(),
-            "etl_id": {"type": "list", "elements": "int"},
-            "etl_name": {"type": "list", "elements": "str"},
-            "name_pattern": {"type": "str"},
+            "etl_id": {"type": "list", "elements": "int", "aliases": ["etl_ids"]},
+            "etl_name": {"type": "list", "elements": "str", "aliases": ["etl_names"]},
+            "name_pattern": {"type": "list", "elements": "str"},
+            "exclude": {"type": "list", "elements": "str"},
             "gather_status": {"type": "bool", "default": True},
             "max_parallel": {"type": "int", "default": 8},
         },

@@ -10,9 +10,10 @@ module: etl_wait
 short_description: Wait for ETLs of BMC Helix Continuous Optimization
 version_added: 1.0.0
 description:
-  - Waits for executions that were started elsewhere, or by M(capacityops.bmc_helix.etl_action) with
-    O(ignore:wait=false).
-  - Sends no action, so it starts and stops nothing.
+  - Waits for runs that were started elsewhere, or by M(capacityops.bmc_helix.etl_action) with O(ignore:wait=false).
+  - Sends no request that starts or stops anything. It is the safe way to continue after
+    RV(capacityops.bmc_helix.etl_action#module:etls[].outcome=not_started) or
+    RV(capacityops.bmc_helix.etl_action#module:etls[].outcome=unconfirmed).
 author:
   - CapacityOps (@capacityops)
 extends_documentation_fragment:
@@ -20,39 +21,40 @@ extends_documentation_fragment:
   - capacityops.bmc_helix._attributes.reads
   - capacityops.bmc_helix._connection
   - capacityops.bmc_helix._etls
+  - capacityops.bmc_helix._etls.groups
   - capacityops.bmc_helix._etls.wait
 attributes:
   check_mode:
     details:
-      - This module changes nothing. In check mode it looks once and does not wait for what a check run did not start.
+      - This module changes nothing. In check mode, it checks the state once and does not wait.
 options:
   until:
     description:
-      - V(finished) - until the execution has ended; the task fails if it ended badly. With O(baseline) that is an
-        execution
-        that is newer than the baseline; without, the one that is under way now. If none is, there is nothing to wait
-        for.
-      - V(executing) - until the ETL is seen to execute, or to have executed since the baseline.
-      - V(idle) - until nothing executes, however it ended.
+      - V(finished) waits until the run has ended; the task fails if it did not end successfully. With O(baseline), the
+        run must be newer than the baseline. Without O(baseline), it is the run in progress.
+      - V(executing) waits until the ETL is executing, or has executed since the baseline.
+      - V(idle) waits until nothing is executing, regardless of the exit code.
     type: str
     choices: [finished, executing, idle]
     default: finished
   baseline:
     description:
-      - The C(etls) list of an earlier result of M(capacityops.bmc_helix.etl_action). Its C(before) tells the awaited
-        execution from an older one.
-      - For an ETL that was not started because of O(capacityops.bmc_helix.etl_action#module:max_age) there is nothing
-        newer to wait for.
+      - The C(etls) list of an earlier result of M(capacityops.bmc_helix.etl_action). Its C(before) and C(started_at)
+        distinguish the run from an older one.
+      - Without a baseline, if nothing is executing, the task fails if the last run failed, and otherwise succeeds with
+        a warning, because that proves nothing about a run that was just requested.
+      - If an ETL was not started because of O(capacityops.bmc_helix.etl_action#module:max_age), there is no newer run
+        to wait for.
     type: list
     elements: dict
   start_timeout:
     description:
-      - Seconds within which an execution newer than the baseline must be seen, with O(until=finished).
+      - Seconds, above V(0), within which a run newer than the baseline must be seen, with O(until=finished).
     type: int
     default: 300
   fail_on_warning:
     description:
-      - Whether an execution that ends with exit WARNING fails the task.
+      - Whether a run that ends with exit WARNING fails the task.
     type: bool
     default: false
 seealso:
@@ -70,15 +72,15 @@ EXAMPLES = r"""
 
 - name: Do something else meanwhile
   ansible.builtin.debug:
-    msg: The ETLs are at work.
+    msg: The ETLs are running.
 
-- name: Wait for their end
+- name: Wait until they end
   capacityops.bmc_helix.etl_wait:
     etl_id: [321, 322]
     baseline: "{{ started.etls }}"
     wait_timeout: 7200
 
-- name: Wait until nobody uses the ETL
+- name: Wait until the ETL is idle
   capacityops.bmc_helix.etl_wait:
     etl_name: Nightly vCenter import
     until: idle
@@ -86,7 +88,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: What happened, in one readable sentence.
+  description: What happened. For several ETLs, the first line is a count, and one line for each failure follows.
   returned: always
   type: str
   sample: ETL 321 ended with exit OK (waited 42 s).
@@ -100,25 +102,25 @@ etls:
   elements: dict
   contains:
     outcome:
-      description: How it went, in one word.
+      description: The outcome.
       type: str
       returned: always
       sample: succeeded
 etl:
-  description: The entry of RV(etls), if a single ETL was addressed.
-  returned: if a single ETL was addressed
+  description: The entry of RV(etls), if a single ETL was selected.
+  returned: if a single ETL was selected
   type: dict
   sample: {"etl_id": 321, "outcome": "succeeded", "changed": false}
 error:
   description: Why the task failed, with the keys of RV(capacityops.bmc_helix.etl_action#module:error).
   returned: on failure
   type: dict
-  sample: {"kind": "timed_out", "remedy": "Run the task again to go on waiting, or raise wait_timeout."}
+  sample: {"kind": "timed_out", "remedy": "Run the task again to continue waiting, or raise wait_timeout."}
 """
 
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import wait_for
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import wait_for
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec
 
 
@@ -126,18 +128,27 @@ def main() -> None:
     module = HelixModule(
         argument_spec={
             **connection_argument_spec(),
-            "etl_id": {"type": "list", "elements": "int"},
-            "etl_name": {"type": "list", "elements": "str"},
+            "etl_id": {"type": "list", "elements": "int", "aliases": ["etl_ids"]},
+            "etl_name": {"type": "list", "elements": "str", "aliases": ["etl_names"]},
+            "name_pattern": {"type": "list", "elements": "str"},
+            "exclude": {"type": "list", "elements": "str"},
+            "last_result": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["failed", "aborted", "warning", "ok", "never"],
+            },
+            "allow_empty": {"type": "bool", "default": True},
+            "details": {"type": "str", "choices": ["auto", "full"], "default": "auto"},
             "until": {"type": "str", "choices": ["finished", "executing", "idle"], "default": "finished"},
             "baseline": {"type": "list", "elements": "dict"},
-            "wait_timeout": {"type": "int", "default": 3600},
+            "wait_timeout": {"type": "int", "default": 3600, "aliases": ["timeout"]},
             "start_timeout": {"type": "int", "default": 300},
-            "poll_interval": {"type": "int", "default": 10},
+            "poll_interval": {"type": "int", "default": 10, "aliases": ["interval"]},
             "fail_on_warning": {"type": "bool", "default": False},
             "max_parallel": {"type": "int", "default": 8},
         },
-        mutually_exclusive=[("etl_id", "etl_name")],
-        required_one_of=[("etl_id", "etl_name")],
+        mutually_exclusive=[("etl_id", "etl_name", "name_pattern")],
+        required_one_of=[("etl_id", "etl_name", "name_pattern")],
         supports_check_mode=True,
     )
     serve(module, wait_for, Clock())

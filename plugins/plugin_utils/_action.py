@@ -42,6 +42,8 @@ class HelixAction(ActionBase):
 
     MODULE = ""
     FOLLOWS = True
+    #: Other options that a variable may set.
+    VARIABLES: tuple[str, ...] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,7 +77,7 @@ class HelixAction(ActionBase):
         """Connection options that the task does not set, from the C(helix_*) variables. Empty ones count as unset."""
         values: dict[str, Any] = {}
         omitted = task_vars.get("omit")
-        for name in CONNECTION:
+        for name in (*CONNECTION, *self.VARIABLES):
             variable = f"helix_{name}"
             if name in self._task.args or variable not in task_vars:
                 continue
@@ -133,9 +135,7 @@ class HelixAction(ActionBase):
                 remedy="Check the state of the ETL before you start it again, or wait for it with etl_wait.",
             )
             etls = cut_off(entries, problem)
-            answer.update(
-                changed=any(e["changed"] for e in etls), etls=etls, msg=summary(etls), error=problem.facts()
-            )
+            answer.update(changed=any(e["changed"] for e in etls), etls=etls, msg=summary(etls), error=problem.facts())
             if len(etls) == 1:
                 answer["etl"] = etls[0]
         return answer

@@ -155,7 +155,8 @@ class InProcess:
         }
 
     def __call__(self, name: str = "etl_action", *, check: bool = False, diff: bool = False, **options: Any) -> Done:
-        arguments = {**self.connection, **options, "_ansible_check_mode": check, "_ansible_diff": diff}
+        details = {} if name == "etl_info" else {"details": "full"}
+        arguments = {**self.connection, **details, **options, "_ansible_check_mode": check, "_ansible_diff": diff}
         began = self.clock.now()
         warnings: list[str] = []
         rc, text = self._main(name, {key: value for key, value in arguments.items() if value is not None}, warnings)

