@@ -82,7 +82,8 @@ def test_openapi_description_with_everything() -> None:
 
 
 def test_openapi_description_that_differs() -> None:
-    text = OURS.replace("/kill", "/cancel") + " https://acme.example/etls/{id}/secret " + FIELDS.replace("exit_code", "exitCode")
+    text = OURS.replace("/kill", "/cancel") + FIELDS.replace("exit_code", "exitCode")
+    text += " https://acme.example/etls/{id}/secret"
     assert compare(f'{{"openapi": "3.0.0", "paths": {{"/etls": {{}}}}}}{text}') == {
         "missing_calls": ["kill"],
         "missing_fields": ["exit_code"],
