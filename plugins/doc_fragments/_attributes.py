@@ -1,13 +1,13 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What tasks can expect of every module. Private to this collection."""
+"""Attributes of all modules. Private to this collection."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # Fields that are the same everywhere.
+    # Attributes of every module.
     DOCUMENTATION = r"""
 options: {}
 attributes:
@@ -24,7 +24,7 @@ attributes:
       - capacityops.bmc_helix.helix
 """
 
-    # For modules that only read.
+    # Attributes of modules that only read.
     READS = r"""
 options: {}
 attributes:
