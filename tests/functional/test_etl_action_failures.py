@@ -154,8 +154,8 @@ def test_engine_that_refuses(library: InProcess) -> None:
 @pytest.mark.parametrize(
     ("action", "etl", "words"),
     [
-        ("run", {"duration": None}, ("had not ended", "It goes on", "RUNNING")),
-        ("run", {"state": "RUNNING", "duration": None}, ("had not ended", "It goes on")),
+        ("run", {"duration": None}, ("had not ended", "It is still running", "RUNNING")),
+        ("run", {"state": "RUNNING", "duration": None}, ("had not ended", "It is still running")),
         ("stop", {"state": "RUNNING", "duration": None, "stop_effect": "ignored"}, ("had not stopped", "kill")),
         ("kill", {"state": "RUNNING", "duration": None, "kill_effect": "ignored"}, ("had not stopped",)),
         ("stop", {"kind": "service", "state": "SERVICE_ON", "stop_effect": "ignored"}, ("had not stopped",)),

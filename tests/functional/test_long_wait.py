@@ -129,7 +129,7 @@ def test_a_day_with_a_stop_at_its_end(library: InProcess) -> None:
     library.control.put_etl(ETL, duration=None, stop_lag=60)
     done = library("etl_action", **{**OPTIONS, "wait_timeout": 86_400, "poll_interval": 300}, on_timeout="stop")
     assert done.outcome == "timed_out"
-    assert "It was stopped then" in done["msg"]
+    assert "It was then stopped" in done["msg"]
     assert library.control.status(ETL)["executing"] == 0
     assert done.etl["polls"] < 600, "a long wait is gentle"
 
