@@ -182,7 +182,7 @@ class InProcess:
         }
 
     def __call__(self, name: str = "etl_action", *, check: bool = False, diff: bool = False, **options: Any) -> Done:
-        details = {} if name == "etl_info" else {"details": "full"}
+        details = {} if name.endswith("_info") else {"details": "full"}
         arguments = {**self.connection, **details, **options, "_ansible_check_mode": check, "_ansible_diff": diff}
         began = self.clock.now()
         warnings: list[str] = []
