@@ -55,7 +55,7 @@ def test_fail(library: InProcess) -> None:
     done = run(library, if_running="fail")
     assert (done.outcome, done.changed) == ("failed", False)
     assert done["error"]["kind"] == "already_running"
-    assert "ETL 321 was not started: it is running already" in done["msg"]
+    assert "was not started: it is running already" in done["msg"]
     assert sent(library) == []
 
 
@@ -80,7 +80,7 @@ def test_queue_that_takes_too_long(library: InProcess) -> None:
     library.control.put_etl(ETL, **RUNNING)
     done = run(library, if_running="queue", wait_timeout=60)
     assert (done.outcome, done.changed) == ("timed_out", False)
-    assert "ETL 321 was not started: the run in progress had not ended after 60 s" in done["msg"]
+    assert "was not started: the run in progress had not ended after 60 s" in done["msg"]
     assert sent(library) == []
 
 
@@ -109,7 +109,7 @@ def test_restart_that_cannot_stop(library: InProcess) -> None:
     library.control.put_etl(ETL, **RUNNING, stop_effect="ignored", run_when_running="parallel")
     done = run(library, if_running="restart", wait_timeout=100)
     assert (done.outcome, done.failed) == ("timed_out", True)
-    assert "ETL 321 was not started" in done["msg"]
+    assert "was not started" in done["msg"]
     assert "stop request" in done["msg"]
     assert mine(library) == []
 
@@ -326,7 +326,7 @@ def test_on_timeout_that_is_refused(library: InProcess) -> None:
 
 
 def test_on_timeout_never_hits_a_run_that_ended(library: InProcess) -> None:
-    library.control.put_etl(ETL, duration=99.9)
+    library.control.put_etl(ETL, state="ENDED", duration=99.9)
     assert run(library, on_timeout="kill", wait_timeout=100).outcome == "succeeded"
     assert sent(library) == ["run"]
 
