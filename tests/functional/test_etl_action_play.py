@@ -186,7 +186,7 @@ def test_start_and_wait_later(play: Callable[..., Played], fast: SimulatorProces
     assert played.rc != 0
     assert played.task("Start")["etl"]["outcome"] == "accepted"
     assert played.task("Wait")["etl"]["outcome"] == "failed"
-    assert "ETL 1 ended with exit ERROR" in played.stdout
+    assert "ETL 1 (ETL 1) ended with exit ERROR" in played.stdout
 
 
 def test_adhoc_in_check_mode_with_diff(adhoc: Callable[..., Played], fast: SimulatorProcess) -> None:
@@ -205,7 +205,7 @@ def test_adhoc_in_check_mode_with_diff(adhoc: Callable[..., Played], fast: Simul
         ({}, {"access_secret_key": "wrongWrongWrongSecretKey0123456789"}, ("refused (HTTP 401)", "rotated")),
         (None, {}, ("There is no ETL 1 on",)),
         ({"engine": "inactive"}, {"start_timeout": 1}, ("did not start within 1 s", "engine is inactive")),
-        ({"exit": "ERROR"}, {}, ("ETL 1 ended with exit ERROR", "See the ETL's log")),
+        ({"exit": "ERROR"}, {}, ("ETL 1 (ETL 1) ended with exit ERROR", "See the ETL's log")),
     ],
 )
 def test_failures_on_the_screen(
