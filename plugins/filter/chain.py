@@ -29,7 +29,7 @@ def chain_steps(steps: Any, defaults: Any = None, on_failure: str = "abort") -> 
     given = plain(steps) or []
     found = [_step(number, step, plain(defaults) or {}, on_failure) for number, step in enumerate(given, 1)]
     for step in found:
-        step["title"] = f"Step {step['number']} of {len(found)}, {step['name']}"
+        step["heading"] = f"Step {step['number']} of {len(found)}, {step['name']}"
     names = [name for step in found if step["wanted"] for name in step["etl_name"]]
     return {"steps": found, "etl_names": list(dict.fromkeys(names)), "problems": list(_problems(found))}
 
@@ -75,7 +75,7 @@ def _problems(steps: Sequence[Mapping[str, Any]]) -> Iterable[str]:
             yield f"An etl_name of step {step['number']} is a boolean. Put the name in quotes, or use etl_id."
     labels = [step["name"] for step in steps]
     if len(set(labels)) < len(labels):
-        yield f"Each step needs a unique name, so that the result can tell them apart. The names are: {', '.join(labels)}."
+        yield f"Each step needs a unique name, to tell them apart in the result. The names are: {', '.join(labels)}."
 
 
 def chain_record(
@@ -179,7 +179,9 @@ def chain_lines(result: Mapping[str, Any]) -> list[str]:
     """See chain_lines.yml."""
     lines = []
     for record in result["steps"]:
-        etls = [f"{etl.get('etl_name') or 'ETL ' + str(etl['etl_id'])} {_words(etl['outcome'])}" for etl in record["etls"]]
+        etls = [
+            f"{etl.get('etl_name') or 'ETL ' + str(etl['etl_id'])} {_words(etl['outcome'])}" for etl in record["etls"]
+        ]
         took = f", {record['elapsed_seconds']} s" if record["started_at"] else ""
         who = f" ({', '.join(etls)})" if etls else ""
         lines.append(f"{record['number']}. {record['name']}: {_words(record['outcome'])}{took}{who}")

@@ -82,7 +82,9 @@ def _recorded(etl: Etl, old: Etl, later: Mapping[int, Any], entries: Sequence[Et
     }
 
 
-def maintenance_plan(record: Mapping[str, Any], listed: Sequence[Etl], interrupted: str = "leave") -> list[dict[str, Any]]:
+def maintenance_plan(
+    record: Mapping[str, Any], listed: Sequence[Etl], interrupted: str = "leave"
+) -> list[dict[str, Any]]:
     """See maintenance_plan.yml."""
     gone = _gone(record, listed)
     there = [etl for etl in _pending(record) if etl["etl_id"] not in gone]
@@ -119,10 +121,11 @@ def maintenance_entered(
     ]
     ids = [etl["etl_id"] for etl in looked]
     others = [etl["etl_name"] for etl in _pending(old) if etl["etl_id"] not in ids]
-    notes = [
-        f"The record also contains ETLs of an earlier maintenance that was not left: {', '.join(others)}. Leaving restores "
-        "them too. If that maintenance is still active, give each maintenance its own etl_maintenance_record_file."
-    ]
+    note = (
+        f"The record also contains ETLs of an earlier maintenance that was not left: {', '.join(others)}. "
+        "Leaving restores them too. If that maintenance is still active, give each maintenance its own "
+        "etl_maintenance_record_file."
+    )
     one = len(ids) == 1
     idle = "would be idle." if check_mode else f"{'is' if one else 'are'} idle, nothing is scheduled."
     return _result(
@@ -133,7 +136,7 @@ def maintenance_entered(
         check_mode=check_mode,
         record_file=record_file,
         record=record,
-        notes=notes if others else [],
+        notes=[note] if others else [],
         msg=f"Maintenance is not entered: {' | '.join(dict.fromkeys(problems))} The previous states are recorded in "
         f"{record_file}. Run this again, or restore them with etl_maintenance_state: left."
         if problems
@@ -174,8 +177,8 @@ def maintenance_left(
         record=left if record else {},
         not_restored=not_restored,
         notes=[note for etl in _pending(record) for note in _notes(etl, interrupted)],
-        msg=f"Not everything could be restored. {' | '.join(dict.fromkeys(problems))} Correct the cause and run this again. "
-        f"If the ETLs are as they should be, delete {record_file}."
+        msg=f"Not everything could be restored. {' | '.join(dict.fromkeys(problems))} Correct the cause and run this "
+        f"again. If the ETLs are as they should be, delete {record_file}."
         if reasons
         else _msg_left(record, len(pending), check_mode),
     )
@@ -194,7 +197,9 @@ def _msg_left(record: Mapping[str, Any], count: int, check_mode: bool) -> str:
     )
 
 
-def _reasons(record: Mapping[str, Any], listed: Sequence[Etl], done: Sequence[Result], interrupted: str) -> dict[int, str]:
+def _reasons(
+    record: Mapping[str, Any], listed: Sequence[Etl], done: Sequence[Result], interrupted: str
+) -> dict[int, str]:
     """Why an ETL could not be restored."""
     entries, gone = _entries(done), _gone(record, listed)
     wanted = [etl_id for step in maintenance_plan(record, listed, interrupted) for etl_id in step["etl_id"]]

@@ -107,8 +107,8 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
     OptionError,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import PrivateFolderError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import PrivateFolderError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._token_cache import shared_token
 

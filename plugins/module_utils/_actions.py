@@ -13,8 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, NamedTuple
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import connect
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi, connect
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
     EtlNotFoundError,
     HelixError,
@@ -37,7 +36,7 @@ Warn = Callable[[str], None]
 #: More requests at a time do not help any server, and may hurt this one.
 MOST_PARALLEL = 100
 #: The words of C(last_result), as the exit code or state that they stand for.
-LAST_RESULTS = {
+LAST_RESULTS: dict[str, Callable[[EtlStatus], bool]] = {
     "ok": lambda status: status.exit_code == "OK" and status.state != "ABORTED",
     "warning": lambda status: status.exit_code == "WARNING" and status.state != "ABORTED",
     "failed": lambda status: status.exit_code not in (None, "OK", "WARNING") and status.state != "ABORTED",
@@ -168,23 +167,24 @@ def select(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[Target
     names, patterns = options["etl_name"], options.get("name_pattern")
     if names is not None:
         names = _once(names, "etl_name", warn)
-        targets = by_name(names, _listed(api, names))
+        targets = by_name(names, _listed(api, names, options))
     elif patterns is not None:
-        etls = _listed(api, patterns)
+        etls = _listed(api, patterns, options)
         targets = [Target(e.etl_id, e.name) for e in etls if any(matches(pattern, e.name) for pattern in patterns)]
         targets = list({target.etl_id: target for target in targets}.values())
     else:
         targets = [Target(etl_id) for etl_id in _once(options["etl_id"], "etl_id", warn)]
     exclude = options.get("exclude")
     if exclude:
-        known = {} if names or patterns else {etl.etl_id: etl.name for etl in _listed(api, exclude)}
+        known = {} if names or patterns else {etl.etl_id: etl.name for etl in _listed(api, exclude, options)}
         targets = [t for t in targets if not _is_excluded(t.etl_id, t.name or known.get(t.etl_id, ""), exclude)]
     return targets
 
 
-def _listed(api: HelixApi, wanted: Sequence[str]) -> list[Etl]:
+def _listed(api: HelixApi, wanted: Sequence[str], options: Mapping[str, Any]) -> list[Etl]:
+    limit = options.get("wait_timeout")
     try:
-        return api.list_etls()
+        return api.list_etls(deadline=api.transport.clock.now() + limit if limit else None)
     except HelixError as error:
         raise report.unresolved(wanted, error) from None
 
@@ -276,13 +276,13 @@ def _baselines(given: Sequence[Mapping[str, Any]] | None) -> dict[int, Baseline]
         # Nothing was started if the last run was fresh enough: nobody waits for a run newer than that.
         if item.get("outcome") != "fresh":
             started_at = item.get("started_at")
-            baselines[int(etl_id)] = Baseline(status, parse_rfc3339(started_at if isinstance(started_at, str) else None))
+            baselines[int(etl_id)] = Baseline(
+                status, parse_rfc3339(started_at if isinstance(started_at, str) else None)
+            )
     return baselines
 
 
-def _run(
-    options: Mapping[str, Any], policy: Policy, host: Host, baselines: Mapping[int, Baseline]
-) -> dict[str, Any]:
+def _run(options: Mapping[str, Any], policy: Policy, host: Host, baselines: Mapping[int, Baseline]) -> dict[str, Any]:
     notes = _notes(options, host)
     api = connect(options, host.redactor, host.clock, options["max_parallel"])
     try:
@@ -353,7 +353,9 @@ def _nothing(options: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
 
     :raises EtlNotFoundError: C(allow_empty) is false.
     """
-    how = [f"{option} {options[option]!r}" for option in ("name_pattern", "last_result", "exclude") if options.get(option)]
+    how = [
+        f"{option} {options[option]!r}" for option in ("name_pattern", "last_result", "exclude") if options.get(option)
+    ]
     text = f"No ETL matches {' and '.join(how)}; nothing to do."
     if not options.get("allow_empty", True):
         raise EtlNotFoundError(

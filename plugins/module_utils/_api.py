@@ -108,16 +108,16 @@ class HelixApi:
         self._lock = threading.Lock()
         self._etls: list[Etl] | None = None
 
-    def list_etls(self, retries: int | None = None) -> list[Etl]:
+    def list_etls(self, retries: int | None = None, deadline: float | None = None) -> list[Etl]:
         """C(GET /opt/api/v1/backend/etls/): all ETLs that are visible to this key. Requested once per task."""
         with self._lock:
             if self._etls is None:
-                self._etls = self._list_etls(retries)
+                self._etls = self._list_etls(retries, deadline)
             return self._etls
 
-    def _list_etls(self, retries: int | None) -> list[Etl]:
+    def _list_etls(self, retries: int | None, deadline: float | None) -> list[Etl]:
         what = "The list of ETLs"
-        answer = self._exchange("GET", ETLS_PATH, retries=retries)
+        answer = self._exchange("GET", ETLS_PATH, retries=retries, deadline=deadline)
         if answer.status not in (200, 204):
             self._raise(answer, "GET", ETLS_PATH, what)
         data = self._decoded(answer, "GET", ETLS_PATH)

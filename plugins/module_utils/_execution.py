@@ -17,14 +17,13 @@ from typing import Any, Callable
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan as planning
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError, RequestRefusedError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import backoff
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._observer import SETTLING, Observer, Task
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Decision, Verdict
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Record, Request
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Note
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, EtlStatus
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import backoff
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, EtlStatus, rfc3339
 
 #: A stop or kill whose response was lost is repeated after this time if the ETL still executes.
 REPEAT_AFTER = 5.0
@@ -35,7 +34,7 @@ def run_all(task: Task, records: Sequence[Record], max_parallel: int) -> None:
     task.records = list(records)
     executions = [Execution(task, record) for record in records]
     try:
-        task.api.tokens.current()  # once, before the ETLs do it in parallel: portals lock keys
+        task.api.tokens.current(deadline=task.deadline)  # once, before the ETLs do it in parallel: portals lock keys
     except HelixError as error:
         for execution in executions:
             execution.give_up(error)
@@ -47,13 +46,15 @@ def run_all(task: Task, records: Sequence[Record], max_parallel: int) -> None:
     def work() -> None:
         while True:
             try:
-                todo.get_nowait().run()
+                execution = todo.get_nowait()
             except Empty:
                 return
+            execution.run()
 
     width = min(max_parallel, len(executions))
     if width < 2:
-        return work()
+        work()
+        return
     # Daemon threads: those of a ThreadPoolExecutor are joined at exit, and Ctrl-C would wait for the ETLs.
     threads = [Thread(target=work, name=f"etl-{number}", daemon=True) for number in range(width)]
     for thread in threads:
@@ -254,7 +255,8 @@ class Execution:
         r.reason = f"nothing is executing ({status})"
         last = planning.judge_run(status, status, seen_executing=True, fail_on_warning=self._policy.fail_on_warning)
         if last and last.failed and (status.exit_code or status.state == "ABORTED"):
-            return self._settle(Verdict(last.outcome, "state_reached", failed=True))
+            self._settle(Verdict(last.outcome, "state_reached", failed=True))
+            return
         r.warn(
             f"{r.label}: nothing is executing, and without baseline this proves nothing about a run that was just"
             " requested. Set baseline to the etls of the task that requested it."

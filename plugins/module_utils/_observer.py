@@ -14,13 +14,12 @@ from typing import Any, Callable
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan as planning
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import AuthenticationError, HelixError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import backoff
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy, Verdict
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Record, Request
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Notes
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, EtlStatus
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import backoff
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, EtlStatus, rfc3339
 
 #: Polls that are refused (401, 403, 404, TLS) are ignored for this long; a restarting gateway answers like that.
 REFUSAL_PATIENCE = 90.0
@@ -64,7 +63,10 @@ class Task:
         self.over = over
         self.tell = tell
         self.clock = api.transport.clock
-        self.ends_at = float("inf") if total_timeout is None else self.clock.now() + total_timeout
+        now = self.clock.now()
+        self.ends_at = float("inf") if total_timeout is None else now + total_timeout
+        #: No retry of a login that comes first waits longer.
+        self.deadline = min(now + policy.wait_timeout, self.ends_at)
         self._stop_on_failure = stop_on_failure
         self.records: list[Record] = []
 

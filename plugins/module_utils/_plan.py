@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import OptionError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, OVER, EtlStatus
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import parse_rfc3339
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, OVER, EtlStatus, parse_rfc3339
 
 ACTIONS = ("run", "schedule", "stop", "kill")
 IF_RUNNING = ("attach", "fail", "queue", "restart")

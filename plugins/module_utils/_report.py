@@ -349,7 +349,9 @@ def describe(r: Record, action: str) -> str:
     if r.outcome == "stopped" and r.before and r.before.state == "WAITING":
         return f"The schedule of {r.label} was canceled ({r.seen}){lost}."
     escalated = " It did not stop in time (kill_after) and was killed." if r.escalated else ""
-    done = PAST[r.ending.action if r.ending else r.request.action if r.request else action if action in PAST else "stop"]
+    done = PAST[
+        r.ending.action if r.ending else r.request.action if r.request else action if action in PAST else "stop"
+    ]
     accepted = f"The server accepted the {action} request for {r.label}{_numbered(r.request)}; the task does not wait."
     if lost:
         accepted = f"The response to the {action} request for {r.label} was lost, but its effect was seen ({r.seen})."

@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Private files: what a task shares with its action plugin, and with other hosts and tasks of the same run of Ansible.
 
-Private to this collection. A I(private folder) holds JSON that only this user can read. The I(channel) is a private file that the action plugin makes: its first line describes the
-task, the module appends progress, and the file's lock tells whether the task still exists. A I(note) remembers the
-latest request that started an ETL, since the API does not show an accepted request until the run begins.
+Private to this collection. A I(private folder) holds JSON that only this user can read. The I(channel) is a private
+file that the action plugin makes: its first line describes the task, the module appends progress, and the file's lock
+tells whether the task still exists. A I(note) remembers the latest request that started an ETL, since the API does not
+show an accepted request until the run begins.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ class Channel:
         self.about: dict[str, Any] = {}
         if path:
             try:
-                with open(path, encoding="utf-8") as file:
+                with Path(path).open(encoding="utf-8") as file:
                     self.about = dict(json.loads(file.readline()))
             except (OSError, ValueError):
                 pass  # the task has already ended

@@ -150,7 +150,7 @@ def fold(text: str) -> str:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether the whole name matches a pattern of C(*) and C(?). Brackets are literal: people tag names as C([PROD])."""
+    """Whether a name matches a pattern of C(*) and C(?). Brackets are literal: people tag names as C([PROD])."""
     return fnmatch.fnmatchcase(fold(name), fold(pattern).replace("[", "[[]"))
 
 

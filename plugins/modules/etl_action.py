@@ -75,8 +75,8 @@ options:
     default: true
   start_timeout:
     description:
-      - Seconds to wait for the first visible effect of a request, above V(0). Remote ETL engines poll for work, so a run
-        can take several minutes to start.
+      - Seconds to wait for the first visible effect of a request, above V(0). Remote ETL engines poll for work, so a
+        run can take several minutes to start.
       - If a response was lost, the module looks for the effect of the request during this time before the task fails
         with RV(etls[].outcome=unconfirmed).
     type: int
@@ -145,8 +145,8 @@ options:
 notes:
   - An ETL whose engine is in maintenance may start much later. The task then fails with
     RV(etls[].outcome=not_started); the run may still start.
-  - The API reports a state for each ETL, not for each run. If another client starts the same ETL at the same moment, the
-    two runs cannot be distinguished.
+  - The API reports a state for each ETL, not for each run. If another client starts the same ETL at the same moment,
+    the two runs cannot be distinguished.
   - In a play for several hosts, use C(run_once) with C(delegate_to). Without C(run_once), the task runs for every host;
     on one machine, the first one starts the ETL, and the others follow the same run.
 seealso:
@@ -292,8 +292,8 @@ etls:
       sample: OK
     evidence:
       description:
-        - How the end is known. V(timestamp_changed), V(seen_running), V(state_reached), or V(adopted) if the response to
-          the request was lost but its effect was seen.
+        - How the end is known. V(timestamp_changed), V(seen_running), V(state_reached), or V(adopted) if the response
+          to the request was lost but its effect was seen.
       type: str
       returned: always, null if there was nothing to wait for
       sample: timestamp_changed

@@ -60,7 +60,9 @@ summary:
   description: The ETLs as a text table.
   returned: if the list could be read
   type: str
-  sample: "ID  NAME            STATE  EXIT  LAST RUN              AGE\\n53  Nightly import  ENDED  OK    2026-11-23T14:56:28Z  60 min"
+  sample: |-
+    ID  NAME            STATE  EXIT  LAST RUN              AGE
+    53  Nightly import  ENDED  OK    2026-11-23T14:56:28Z  60 min
 etls:
   description: The ETLs, in the order of the options, or in the order of the server.
   returned: always

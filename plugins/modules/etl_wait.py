@@ -41,10 +41,10 @@ options:
     description:
       - The C(etls) list of an earlier result of M(capacityops.bmc_helix.etl_action). Its C(before) and C(started_at)
         distinguish the run from an older one.
-      - Without a baseline, if nothing is executing, the task fails if the last run failed, and otherwise succeeds with a
-        warning, because that proves nothing about a run that was just requested.
-      - If an ETL was not started because of O(capacityops.bmc_helix.etl_action#module:max_age), there is no newer run to
-        wait for.
+      - Without a baseline, if nothing is executing, the task fails if the last run failed, and otherwise succeeds with
+        a warning, because that proves nothing about a run that was just requested.
+      - If an ETL was not started because of O(capacityops.bmc_helix.etl_action#module:max_age), there is no newer run
+        to wait for.
     type: list
     elements: dict
   start_timeout:

@@ -135,9 +135,7 @@ class HelixAction(ActionBase):
                 remedy="Check the state of the ETL before you start it again, or wait for it with etl_wait.",
             )
             etls = cut_off(entries, problem)
-            answer.update(
-                changed=any(e["changed"] for e in etls), etls=etls, msg=summary(etls), error=problem.facts()
-            )
+            answer.update(changed=any(e["changed"] for e in etls), etls=etls, msg=summary(etls), error=problem.facts())
             if len(etls) == 1:
                 answer["etl"] = etls[0]
         return answer

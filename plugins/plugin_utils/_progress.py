@@ -29,7 +29,18 @@ FIRST_BEAT, LAST_BEAT = 10.0, 120.0
 #: With more ETLs than this, one line stands for all of them.
 MOST_LINES = 3
 #: The groups of that line, in this order.
-ORDER = ("succeeded", "warning", "FAILED", "done", "running", "requested", "waiting", "stopping", "unavailable", "queued")
+ORDER = (
+    "succeeded",
+    "warning",
+    "FAILED",
+    "done",
+    "running",
+    "requested",
+    "waiting",
+    "stopping",
+    "unavailable",
+    "queued",
+)
 _DONE = {"succeeded": "succeeded", "warning": "warning"}
 
 
@@ -42,9 +53,7 @@ class Tail:
     :param reporter: makes the lines.
     """
 
-    def __init__(
-        self, folder: str, about: Mapping[str, Any], show: Callable[[str], None], reporter: Reporter
-    ) -> None:
+    def __init__(self, folder: str, about: Mapping[str, Any], show: Callable[[str], None], reporter: Reporter) -> None:
         self._show = show
         self._reporter = reporter
         self._stop = threading.Event()
@@ -83,7 +92,7 @@ class Tail:
         Path(self.path).unlink(missing_ok=True)
 
     def _run(self) -> None:
-        with open(self.path, "rb") as file:
+        with Path(self.path).open("rb") as file:
             file.readline()
             while True:
                 is_last = self._stop.is_set()
@@ -181,10 +190,11 @@ class Reporter:
         fates = [f"{_label(event['entry'])}: {_state(event)}" for event in begun[:10]]
         told = f"{len(begun)} ETLs" if self._hidden else "; ".join(fates)
         more = f"; and {len(begun) - 10} more" if len(begun) > 10 and not self._hidden else ""
-        return [
+        line = (
             f"{self._prefix}The task ended early. Addressed so far: {told}{more}. What is not over continues on the"
             " server; follow it with etl_wait, or stop it with etl_action and action: stop."
-        ]
+        )
+        return [line]
 
     def _changes(self, now: float, beat: bool) -> list[str]:
         lines = []
@@ -233,7 +243,8 @@ def _group(event: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> str:
         return "queued"
     if event["lost"] >= 3:
         return "unavailable"
-    return {"unclear": "requested", "checking": "requested"}.get(event["phase"], event["phase"])
+    phase = str(event["phase"])
+    return {"unclear": "requested", "checking": "requested"}.get(phase, phase)
 
 
 def _state(event: Mapping[str, Any]) -> str:

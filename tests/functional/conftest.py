@@ -84,7 +84,7 @@ def module(environment: dict[str, str]) -> Callable[..., ModuleRun]:
         check: bool = False,
         diff: bool = False,
         env: Optional[Mapping[str, Optional[str]]] = None,
-        timeout: float = 60,
+        timeout: float = 120,
         **arguments: Any,
     ) -> ModuleRun:
         done = run_module(name, arguments, _merged(environment, env), check=check, diff=diff, timeout=timeout)
@@ -124,7 +124,7 @@ def play(environment: dict[str, str], simulator: SimulatorProcess, tmp_path: Pat
         inventory: Union[str, Path] = INVENTORY,
         variables: Optional[Mapping[str, Any]] = None,
         arguments: tuple[str, ...] = (),
-        timeout: float = 100,
+        timeout: float = 240,
         allow_warnings: bool = False,
         allow_secrets: bool = False,
     ) -> Played:
@@ -151,7 +151,7 @@ def adhoc(environment: dict[str, str], simulator: SimulatorProcess, tmp_path: Pa
         diff: bool = False,
         verbosity: int = 0,
         env: Optional[Mapping[str, Optional[str]]] = None,
-        timeout: float = 100,
+        timeout: float = 240,
         allow_warnings: bool = False,
     ) -> Played:
         module_name = name if "." in name else f"{COLLECTION}.{name}"

@@ -41,10 +41,10 @@ VARIABLES: dict[str, Any] = {
 DUMP = """
 - name: Read the role's variables
   ansible.builtin.include_vars:
-    file: "{role}/{{{{ file }}}}/main.yml"
-  loop: [defaults, vars]
+    dir: "{role}/{{{{ folder }}}}"
+  loop: [defaults, vars/main]
   loop_control:
-    loop_var: file
+    loop_var: folder
 - name: Show them
   ansible.builtin.debug:
     msg:
@@ -208,59 +208,22 @@ def test_every_environment_variable_is_one_that_the_collection_reads(objects: di
     assert set(objects["injectors"]["env"]) <= {option.env for option in CONNECTION.values()}
 
 
-def test_no_wait_is_longer_than_its_job(objects: dict[str, Any]) -> None:
+def test_no_default_is_a_text_that_ansible_cannot_read_from_awx(objects: dict[str, Any]) -> None:
+    for template in objects["templates"]:
+        for question in template.get("survey", {"spec": []})["spec"]:
+            assert question.get("default") not in ("*", "&", "!", "=", "<<"), question["variable"]
+
+
+def test_a_task_gives_up_before_its_job_is_terminated(objects: dict[str, Any]) -> None:
     waits = {
-        template["name"]: (int(template["timeout"]), question["max"])
+        template["name"]: question["max"]
         for template in objects["templates"]
         for question in template.get("survey", {"spec": []})["spec"]
         if question["variable"].endswith("wait_timeout")
     }
-    assert set(waits) == {"action", "chain"}
-    assert waits["action"][1] + 300 <= waits["action"][0]
-    assert waits["chain"][1] * len(VARIABLES["awx_resources_chain_steps"]) + 300 <= waits["chain"][0]
+    assert waits == {"action": 6000, "chain": 6000}
     templates = {template["name"]: template for template in objects["templates"]}
-    # Of more ETLs than run at a time, some begin when others have ended.
-    assert templates["action"]["extra_vars"]["etl_action_time_limit"] == waits["action"][0] - 300
-    # A hundred ETLs, 20 at a time: stopped in 600 seconds, and schedules cancelled in as many.
-    assert int(templates["stop"]["timeout"]) >= 5 * (600 + 600) + 300
-
-
-@pytest.mark.parametrize(
-    ("step", "seconds"),
-    [
-        ({"etl_id": 1, "wait_timeout": 86400}, 86400),
-        ({"etl_id": list(range(1, 18))}, 3 * 6000),
-        ({"etl_name": [str(n) for n in range(17)], "max_parallel": 2, "wait_timeout": 60}, 9 * 60),
-        ({"etl_id": "1,2,3", "max_parallel": 1}, 3 * 6000),
-        ({"etl_id": 1, "on_timeout": "kill", "start_timeout": 4000}, 6000 + 4000),
-    ],
-)
-def test_a_chain_has_time_for_what_its_steps_say_themselves(
-    play: Callable[..., Played], step: dict[str, Any], seconds: int
-) -> None:
-    steps = [{"name": "first", "etl_id": 1}, step]
-    objects = dumped(play, {**VARIABLES, "awx_resources_chain_steps": steps})
-    timeout = next(int(template["timeout"]) for template in objects["templates"] if template["name"] == "chain")
-    assert 6000 + seconds + 600 + 300 <= timeout <= 6000 + seconds + 3 * 600 + 1200
-
-
-@pytest.mark.parametrize(
-    ("maintenance", "seconds"),
-    [
-        ({"etl_maintenance_etl_id": 1, "etl_maintenance_wait_timeout": 4000}, 3 * 4000),
-        ({"etl_maintenance_etl_name": ["a"] * 9, "etl_maintenance_interrupted": "run"}, 2 * (3 * 900 + 3600)),
-        ({"etl_maintenance_etl_id": 1}, 6900),
-        # Nobody knows how many fit; a hundred, 8 at a time.
-        ({"etl_maintenance_name_pattern": "*"}, 13 * 3 * 900),
-    ],
-)
-def test_a_maintenance_is_not_ended_in_its_midst(
-    play: Callable[..., Played], maintenance: dict[str, Any], seconds: int
-) -> None:
-    objects = dumped(play, {**VARIABLES, "awx_resources_maintenance": maintenance})
-    timeouts = {int(template["timeout"]) for template in objects["templates"] if "maintenance" in template["name"]}
-    assert len(timeouts) == 1
-    assert seconds + 300 <= timeouts.pop() <= seconds + 900
+    assert templates["action"]["extra_vars"]["etl_action_time_limit"] == 86400 - 300
 
 
 def test_an_action_that_may_outlast_its_job_does_not_begin(
@@ -278,7 +241,7 @@ def test_an_action_that_may_outlast_its_job_does_not_begin(
     assert done.rc == 2
     assert done.task()["msg"] == (
         "9 ETLs, 8 at a time, each followed for up to 3600 seconds, may take 7200 seconds, and the job has 6900. "
-        "Wait for at most 3450 seconds each, or name fewer ETLs."
+        "Wait for at most 3450 seconds for each, or select fewer ETLs."
     )
     assert simulator.control.counters()["writes"] == 0
     assert play(playbook, extra={**answers, "etl_action_wait_timeout": 3450, "etl_action_poll_interval": 1}).rc == 0
@@ -353,7 +316,6 @@ def set_up(play: Callable[..., Played], fake: FakeAwxServer) -> Callable[..., Pl
     return run
 
 
-@pytest.mark.smoke
 @needs_awx
 def test_set_up_makes_everything_and_a_second_run_changes_nothing(
     set_up: Callable[..., Played], fake: FakeAwxServer, tmp_path: Path
@@ -382,7 +344,9 @@ def test_set_up_makes_everything_and_a_second_run_changes_nothing(
         assert template["ask_job_type_on_launch"] is True
         assert template["allow_simultaneous"] is False
         assert template["job_slice_count"] == 1
-        assert template["timeout"] > 0
+        assert template["timeout"] == 86400
+        # AWX drops variables that a template does not ask for; leaving needs the record of the entered window.
+        assert template["ask_variables_on_launch"] is ("leave maintenance" in template["name"])
         assert len(awx.links["job_templates", template["id"], "credentials"]) == 1
         assert template["execution_environment"] == awx.one("execution_environments", name="Helix ETL")["id"]
     chain = json.loads(templates["Helix ETL: chain"]["extra_vars"])
@@ -469,21 +433,25 @@ def test_a_field_that_does_not_exist_is_named(set_up: Callable[..., Played], fak
 
 
 @needs_awx
-def test_a_deployment_template_that_does_not_exist_is_named(set_up: Callable[..., Played]) -> None:
+def test_without_the_deployment_template_nothing_is_created(set_up: Callable[..., Played], fake: FakeAwxServer) -> None:
+    """A workflow without its deployment could be launched, and would stop every ETL and succeed."""
     done = set_up(**VARIABLES)
     assert done.rc == 2
-    assert "Is there a job template My deployment" in done.task()["msg"]
+    assert "There is no job template My deployment" in done.task()["msg"]
+    assert fake.awx.writes == []
 
 
+@pytest.mark.smoke
 @needs_awx
 def test_a_check_run_on_an_empty_controller_says_what_would_be_made(
     set_up: Callable[..., Played], fake: FakeAwxServer
 ) -> None:
     fake.awx.create("job_templates", {"name": "My deployment", "organization": 1})
-    for organization in ("Default", "New"):
-        done = set_up(check=True, **VARIABLES, awx_resources_organization=organization)
+    for organization, template in (("Default", "My deployment"), ("New", "")):
+        variables = {**VARIABLES, "awx_resources_organization": organization, "awx_resources_deploy_template": template}
+        done = set_up(check=True, **variables)
         assert done.rc == 0, done.output
-        assert "cannot be looked at in check mode" in done.output
+        assert "check mode cannot check" in done.output
     assert fake.awx.writes == []
 
 
@@ -578,9 +546,9 @@ def test_a_missing_collection_is_named(set_up: Callable[..., Played]) -> None:
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"awx_resources_wait_timeout": 7200}, "must be larger than awx_resources_wait_timeout"),
+        ({"awx_resources_wait_timeout": 86400}, "must be larger than awx_resources_wait_timeout"),
         ({"awx_resources_deploy_template": "Mine"}, "needs awx_resources_maintenance"),
-        ({"awx_resources_maintenance": {"etl_maintenance_set_stats": False}}, "has to stay true"),
+        ({"awx_resources_maintenance": {"etl_maintenance_set_stats": False}}, "must be true"),
     ],
 )
 def test_what_cannot_work_is_refused_first(

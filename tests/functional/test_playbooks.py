@@ -54,7 +54,7 @@ def test_etl_action_takes_what_a_survey_sends(playbook: Playbook, simulator: Sim
         check=True,
     )
     assert done.rc == 0, done.output
-    assert [etl["outcome"] for etl in done.task("Act on the ETLs")["etls"]] == ["would_run", "would_run"]
+    assert [etl["outcome"] for etl in done.task("Act on the ETLs: run")["etls"]] == ["would_run", "would_run"]
     assert done.task("Publish the outcomes for a workflow").status == "skipped"
 
 
@@ -62,7 +62,7 @@ def test_etl_action_hands_options_on_and_fails_with_the_module(playbook: Playboo
     simulator.control.put_etl(7, duration=None)
     done = playbook("etl_action", {"etl_action_action": "run", "etl_action_etl_id": 7, "etl_action_wait": False})
     assert done.rc == 0, done.output
-    assert done.task("Act on the ETLs")["etl"]["outcome"] == "accepted"
+    assert done.task("Act on the ETLs: run")["etl"]["outcome"] == "accepted"
     done = playbook(
         "etl_action", {"etl_action_action": "run", "etl_action_etl_id": [7], "etl_action_if_running": "fail"}
     )
@@ -101,7 +101,65 @@ def test_etl_stop_all_ends_all_that_executes(playbook: Playbook, simulator: Simu
     assert control.status(3)["state"] == "ENDED"
     done = playbook("etl_stop_all", {"etl_stop_all_confirm": True, "etl_stop_all_schedules": True})
     assert "changed=0 " in done.stdout
-    assert done.task("What happened")["msg"] == ["Nothing executes."]
+    assert done.task("Show the result")["msg"] == ["Nothing executes."]
+
+
+@pytest.mark.xfail(strict=True, reason="plugins/module_utils still takes brackets for a set of characters")
+def test_brackets_in_a_pattern_are_literal(playbook: Playbook, simulator: SimulatorProcess) -> None:
+    for number, name in enumerate(("[PROD] vCenter", "Oracle extractor", "Prometheus"), 1):
+        simulator.control.put_etl(number, name=name, state="RUNNING", duration=None)
+    done = playbook("etl_stop_all", {"etl_stop_all_confirm": True, "etl_stop_all_name_pattern": "[PROD]*"})
+    assert done.rc == 0, done.output
+    assert [etl["state"] for etl in simulator.control.etls()] == ["ENDED", "RUNNING", "RUNNING"]
+
+
+# ---- extra variables as AWX writes them
+
+
+def test_answers_as_awx_writes_them(play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path) -> None:
+    """ansible-core 2.19 and later reads the type of such a text again: a number, a boolean, a date."""
+    control = simulator.control
+    for number, name in enumerate(("2024", "2024-01-01", "Yes"), 1):
+        control.put_etl(number, name=name, kind="periodic", state="WAITING", duration=0.2)
+
+    def run(name: str, **answers: str) -> Played:
+        file = tmp_path / "answers.yml"
+        file.write_text("".join(f"!unsafe {_quoted(k)}: !unsafe {_quoted(v)}\n" for k, v in answers.items()))
+        text = f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{name}\n"
+        return play(text, arguments=("-e", f"@{file}"), timeout=250)
+
+    for name in ("2024", "2024-01-01", "2024\n2024-01-01"):
+        done = run("etl_action", etl_action_action="run", etl_action_etl_name=name, etl_action_poll_interval="1")
+        assert done.rc == 0, done.output
+    assert control.counters()["launches_by_etl"] == {1: 2, 2: 2}
+    done = run("etl_action", etl_action_action="run", etl_action_etl_id="1", etl_action_max_parallel="0")
+    assert done.rc == 2
+    assert "max_parallel" in done.task()["msg"]
+    # On ansible-core before 2.19 it is a text.
+    done = run("etl_action", etl_action_action="run", etl_action_etl_name="Yes")
+    assert done.rc == 0 or "Use etl_action_etl_id instead" in done.task()["msg"], done.output
+
+    file = str(tmp_path / "record.json")
+    common = {"etl_maintenance_record_file": file, "etl_maintenance_poll_interval": "1"}
+    done = run("etl_maintenance", etl_maintenance_state="entered", etl_maintenance_name_pattern="all", **common)
+    assert done.rc == 0, done.output
+    assert [etl["state"] for etl in control.etls()] == ["ENDED"] * 3
+    handed_on = Path(file).read_text(encoding="utf-8")
+    Path(file).unlink()
+    done = run("etl_maintenance", etl_maintenance_state="left", etl_maintenance_record=handed_on, **common)
+    assert done.rc == 0, done.output
+    assert [etl["state"] for etl in control.etls()] == ["WAITING"] * 3
+    done = run(
+        "etl_stop_all", etl_stop_all_confirm="yes", etl_stop_all_schedules="yes", etl_stop_all_name_pattern="all"
+    )
+    assert done.rc == 0, done.output
+    assert [etl["state"] for etl in control.etls()] == ["ENDED"] * 3
+    done = run("etl_stop_all", etl_stop_all_confirm="no", etl_stop_all_name_pattern="2024")
+    assert "with a name like 2024" in done.task()["msg"]
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text) if "\n" in text else "'" + text.replace("'", "''") + "'"
 
 
 # ---- deploy
@@ -148,7 +206,6 @@ DURING = """
 """
 
 
-@pytest.mark.smoke
 def test_deploy_is_green(deploy: Callable[..., Played], simulator: SimulatorProcess) -> None:
     done = deploy(DURING)
     assert done.rc == 0, done.output
@@ -284,9 +341,9 @@ def test_deploy_in_check_mode_sends_nothing(deploy: Callable[..., Played], simul
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"deploy_role": "other"}, "exactly one of deploy_tasks_file and deploy_role"),
+        ({"deploy_role": "other"}, "Set exactly one of deploy_tasks_file and deploy_role"),
         ({"deploy_verify_tasks_file": "/nowhere/verify.yml"}, "no file /nowhere/verify.yml"),
-        ({"deploy_hosts": "nobody"}, "No host of the inventory fits deploy_hosts (nobody)"),
+        ({"deploy_hosts": "nobody"}, "No host of the inventory matches deploy_hosts (nobody)"),
     ],
 )
 def test_deploy_checks_first_what_it_was_given(

@@ -115,6 +115,7 @@ def test_several_hosts_are_told_apart_and_one_task_launches_an_etl_once(simulato
 
 
 @pytest.mark.full
+@pytest.mark.full
 @pytest.mark.parametrize("keyword", ["async: 60\n  poll: 1", "delegate_to: elsewhere", "loop: [1, 2]"])
 def test_keywords_of_tasks(simulator, play, keyword, tmp_path):
     simulator.control.put_etl(321, name="x", kind="batch", state="ENDED", duration=1)
@@ -179,6 +180,7 @@ def interrupted(environment: dict[str, str], tmp_path: Path) -> Any:
             item.process.wait()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("send", "is_told"),
     [
@@ -233,6 +235,7 @@ def module_of(player: int) -> Optional[int]:
     return None
 
 
+@pytest.mark.full
 def test_the_task_keyword_timeout_names_what_was_started(simulator, interrupted):
     scene(simulator, duration=60)
     player = interrupted(RUN_IN_A_ROW + "  timeout: 12\n")
@@ -242,6 +245,7 @@ def test_the_task_keyword_timeout_names_what_was_started(simulator, interrupted)
     assert "The task ended early. Addressed so far: ETL 701: RUNNING" in player.text
 
 
+@pytest.mark.full
 def test_a_module_that_dies_does_not_take_what_it_started_with_it(simulator, interrupted):
     scene(simulator, duration=60)
     player = interrupted(RUN_IN_A_ROW)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
 
-from tests.functional.support import ROOT, Played
+from tests.functional.support import Played
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = pytest.mark.full
@@ -106,24 +106,6 @@ def test_the_first_failure_ends_the_chain(chain: Chain, simulator: SimulatorProc
     assert "Not reached: last." in done.task()["msg"]
 
 
-@pytest.mark.parametrize("place", ["chain", "step"])
-def test_it_can_go_on_after_a_failure_and_still_ends_red(chain: Chain, simulator: SimulatorProcess, place: str) -> None:
-    simulator.control.patch_etl(1, exit="ERROR")
-    step: dict[str, Any] = {"etl_id": 1}
-    if place == "step":
-        step["on_failure"] = "continue"
-    done = chain([step, {"etl_id": 2}], etl_chain_on_failure="continue" if place == "chain" else "abort", **SHOW)
-    assert done.rc == 2, done.output
-    assert [step["outcome"] for step in result_of(done)["steps"]] == ["failed", "succeeded"]
-    assert len(simulator.control.executions(2)) == 1
-
-
-def test_a_step_can_abort_where_the_chain_goes_on(chain: Chain, simulator: SimulatorProcess) -> None:
-    simulator.control.patch_etl(1, exit="ERROR")
-    done = chain([{"etl_id": 1, "on_failure": "abort"}, {"etl_id": 2}], etl_chain_on_failure="continue", **SHOW)
-    assert [step["outcome"] for step in result_of(done)["steps"]] == ["failed", "not_reached"]
-
-
 def test_a_relaunch_repeats_only_what_is_not_fresh(chain: Chain, simulator: SimulatorProcess) -> None:
     simulator.control.patch_etl(2, exits=["ERROR"])
     steps = [{"etl_id": 1}, {"etl_id": 2}, {"etl_id": 3}]
@@ -138,7 +120,7 @@ def test_a_relaunch_repeats_only_what_is_not_fresh(chain: Chain, simulator: Simu
     assert "changed=0 " in third.stdout
 
 
-@pytest.mark.parametrize("cleanup", ["leave", "stop", "kill"])
+@pytest.mark.parametrize("cleanup", ["leave", "stop"])
 def test_cleanup_ends_what_the_chain_started_and_only_that(
     chain: Chain, simulator: SimulatorProcess, cleanup: str
 ) -> None:
@@ -168,32 +150,10 @@ def test_cleanup_ends_what_the_chain_started_and_only_that(
         assert sent == set()
         assert result_of(done)["ended_early"] == []
     else:
-        assert control.status(1)["state"] == ("ENDED" if cleanup == "stop" else "ABORTED")
+        assert control.status(1)["state"] == "ENDED"
         assert sent == {(cleanup, 1)}
         assert [etl["etl_id"] for etl in result_of(done)["ended_early"]] == [1]
         assert "Ended by the clean-up:" in done.task()["msg"]
-
-
-def test_a_timed_out_run_is_ended_by_the_cleanup(chain: Chain, simulator: SimulatorProcess) -> None:
-    simulator.control.patch_etl(1, duration=None)
-    done = chain([{"etl_id": 1, "wait_timeout": 2}], etl_chain_cleanup="stop", **SHOW)
-    assert done.rc == 2, done.output
-    assert simulator.control.status(1)["state"] == "ENDED"
-
-
-def test_a_cleanup_that_fails_hides_nothing(chain: Chain, simulator: SimulatorProcess) -> None:
-    simulator.control.patch_etl(1, duration=None, stop_effect="ignored")
-    done = chain(
-        [{"etl_id": 1, "wait_timeout": 2}, {"name": "next", "etl_id": 2}],
-        etl_chain_cleanup="stop",
-        etl_chain_cleanup_timeout=2,
-        **SHOW,
-    )
-    assert done.rc == 2
-    message = done.task()["msg"]
-    assert "Step 1 (run 1):" in message
-    assert "The clean-up failed too:" in message
-    assert "Not reached: next." in message
 
 
 def test_check_mode_walks_the_whole_chain_and_sends_nothing(
@@ -228,15 +188,6 @@ def test_the_home_folder_of_the_result_file_is_that_of_the_environment(chain: Ch
     assert json.loads((tmp_path / "by-name.json").read_text(encoding="utf-8"))["outcome"] == "succeeded"
 
 
-def test_check_mode_walks_on_after_a_step_that_would_fail(chain: Chain, simulator: SimulatorProcess) -> None:
-    simulator.control.put_etl(1, state="RUNNING", duration=None)
-    steps = [{"etl_id": 1, "if_running": "fail"}, {"etl_id": 99}, {"etl_id": 2}]
-    done = chain(steps, check=True, **SHOW)
-    assert done.rc == 2, done.output
-    assert [step["outcome"] for step in result_of(done)["steps"]] == ["failed", "failed", "planned"]
-    assert simulator.control.counters()["writes"] == 0
-
-
 def test_stats_are_for_workflows_and_do_not_spoil_the_next_chain(chain: Chain) -> None:
     env = {"ANSIBLE_SHOW_CUSTOM_STATS": "true"}
     done = chain([{"etl_id": 1}], etl_chain_set_stats=True, env=env, **SHOW)
@@ -263,13 +214,8 @@ def test_a_wrong_name_is_told_before_the_first_step(chain: Chain, simulator: Sim
 
 WRONG: list[tuple[list[dict[str, Any]], str]] = [
     ([], "etl_chain_steps is empty"),
-    ([{"etl_id": 1, "etl_name": "Import 1"}], "exactly one of etl_id and etl_name"),
-    ([{"name": "nothing"}], "exactly one of etl_id and etl_name"),
-    ([{"etl_id": []}], "exactly one of etl_id and etl_name"),
-    ([{"etl_id": 1}, {"etl_id": 1}], "Each step needs a name of its own"),
     ([{"etl_id": 1, "acton": "run"}], "acton"),
     ([{"etl_id": 1, "when": "etl_ready == 1"}], "when"),
-    ([{"etl_id": 1, "action": "start"}], "action"),
 ]
 
 
@@ -284,22 +230,6 @@ def test_what_is_wrong_with_the_steps_is_said_first(play: Callable[..., Played],
     for number, (_steps, message) in enumerate(WRONG):
         assert message in done.task(f"Told {number}")["msg"]
     assert simulator.control.requests() == []
-
-
-def test_defaults_that_suit_only_runs_do_not_disturb_other_actions(chain: Chain, simulator: SimulatorProcess) -> None:
-    simulator.control.put_etl(2, state="RUNNING", duration=None)
-    done = chain(
-        [{"etl_id": 1}, {"etl_id": 2, "action": "stop"}, {"etl_id": 3, "wait": False}],
-        etl_chain_defaults={
-            "max_age": 60,
-            "if_running": "queue",
-            "on_timeout": "stop",
-            "fail_on_warning": True,
-            "run_execution_properties": {"a": "b"},
-        },
-    )
-    assert done.rc == 0, done.output
-    assert simulator.control.executions(1)[0]["properties"] == {"a": "b"}
 
 
 def test_secrets_of_steps_and_connection_are_not_shown(
@@ -332,27 +262,6 @@ def test_secrets_of_steps_and_connection_are_not_shown(
     assert SECRET not in (tmp_path / "result.json").read_text()
 
 
-def test_every_option_of_the_module_can_be_given() -> None:
-    role = yaml.safe_load((ROOT / "roles/etl_chain/meta/argument_specs.yml").read_text())["argument_specs"]["main"][
-        "options"
-    ]
-    fragments = (ROOT / "roles/etl_chain/tasks/step.yml").read_text()
-    module = yaml.safe_load((ROOT / "plugins/modules/etl_action.py").read_text().split('"""')[1])["options"]
-    fragment = (ROOT / "plugins/doc_fragments/_etls.py").read_text()
-    waiting = {"wait_timeout", "poll_interval", "max_parallel"}
-    assert all(name in fragment for name in waiting)
-    wanted = {*module, *waiting, "etl_id", "etl_name"}
-    assert set(role["etl_chain_steps"]["options"]) == wanted | {"name", "when", "on_failure"}
-    assert set(role["etl_chain_defaults"]["options"]) == wanted - {"action", "etl_id", "etl_name", "kill_after"}
-    for name in wanted:
-        assert f"        {name}: " in fragments, name
-        for place in ("etl_chain_steps", "etl_chain_defaults"):
-            option = role[place]["options"].get(name)
-            if option and name in module:
-                assert option["type"] == module[name]["type"], name
-                assert option.get("choices") == module[name].get("choices"), name
-
-
 def test_text_of_the_server_is_never_evaluated(chain: Chain, simulator: SimulatorProcess) -> None:
     """On ansible-core before 2.19 a value that went through a template can become a template itself."""
     body = {"error": "{{ 'eval' ~ 'uated' }} {% raw %}"}
@@ -361,3 +270,41 @@ def test_text_of_the_server_is_never_evaluated(chain: Chain, simulator: Simulato
     assert done.rc == 2, done.output
     assert "evaluated" not in done.output
     assert "'eval' ~ 'uated'" in result_of(done)["steps"][0]["error"]["server_message"]
+
+
+def test_vaulted_values_in_the_arguments_of_the_role(
+    play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    """Up to ansible-core 2.18, such a value is an object that not every filter and module argument can take."""
+    simulator.control.put_etl(1, name="Import", duration=0.2)
+    secret = Vault(tmp_path)
+    steps = f"""
+- name: Run the chain
+  ansible.builtin.include_role:
+    name: capacityops.bmc_helix.etl_chain
+  vars:
+    etl_chain_steps:
+      - etl_id: 1
+        run_execution_properties:
+          plain: {secret.text("visible")}
+        secret_run_execution_properties:
+          password: {secret.text(SECRET)}
+    etl_chain_connection:
+      access_secret_key: {secret.text(simulator.access_secret_key)}
+"""
+    done = play(steps, arguments=("--vault-password-file", str(secret.file)), env={"HELIX_ACCESS_SECRET_KEY": None})
+    assert done.rc == 0, done.output
+    assert simulator.control.executions(1)[0]["properties"] == {"plain": "visible", "password": SECRET}
+    assert SECRET not in done.output
+
+
+class Vault:
+    """A vault password in a file, and values encrypted with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "vault-password"
+        self.file.write_text("vault-password-for-tests", encoding="utf-8")
+        self._vault = VaultLib([("default", VaultSecret(b"vault-password-for-tests"))])
+
+    def text(self, value: str) -> str:
+        return "!vault " + json.dumps(self._vault.encrypt(value).decode())

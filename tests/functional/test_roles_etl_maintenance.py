@@ -105,7 +105,7 @@ def test_entering_stops_everything_and_leaving_puts_it_back(
     assert result["changed"] is True
     assert result["record"] == json.loads(record.read_text())
     assert result["notes"] == []
-    assert "Service {{ 6 * 7 }} on: The service ETL 1 is off." in done.task(f"{ROLE} : What became of it")["msg"]
+    assert "Service {{ 6 * 7 }} on: The service ETL 1 is off." in done.task(f"{ROLE} : Show the result")["msg"]
 
     done = maintenance("left", "left", etl_maintenance_name_pattern="")
     assert done.rc == 0, done.output
@@ -117,53 +117,6 @@ def test_entering_stops_everything_and_leaving_puts_it_back(
     assert second["msg"].startswith("Maintenance was left before")
     assert json.loads(record.read_text())["state"] == "left"
     assert control.counters()["launches_by_etl"] == {1: 1}, "only the service was started again"
-
-
-@pytest.mark.smoke
-def test_a_second_entered_keeps_the_good_record(
-    maintenance: Maintenance, simulator: SimulatorProcess, record: Path
-) -> None:
-    done = maintenance("entered", "entered")
-    assert done.rc == 0, done.output
-    first, second = results(done)
-    assert second["changed"] is False
-    assert second["record"] == first["record"] == json.loads(record.read_text())
-    # Somebody turns a service on meanwhile; that is added.
-    simulator.control.patch_etl(2, state="SERVICE_ON")
-    assert maintenance("entered", "left").rc == 0
-    assert states(simulator.control) == {**BACK, 2: "SERVICE_ON"}
-
-
-def test_interrupted_runs_are_repeated_if_asked(maintenance: Maintenance, simulator: SimulatorProcess) -> None:
-    control = simulator.control
-    assert maintenance("entered").rc == 0
-    for etl_id in (4, 5):
-        control.patch_etl(etl_id, duration=0.3)
-    done = maintenance("left", etl_maintenance_interrupted="run")
-    assert done.rc == 0, done.output
-    assert states(control) == BACK
-    assert control.counters()["launches_by_etl"] == {1: 1, 4: 1, 5: 1}
-    assert results(done)[0]["notes"] == []
-
-
-def test_a_new_maintenance_starts_a_new_record(
-    maintenance: Maintenance, simulator: SimulatorProcess, record: Path
-) -> None:
-    assert maintenance("entered", "left").rc == 0
-    simulator.control.patch_etl(1, state="SERVICE_OFF")
-    done = maintenance("entered", "left")
-    assert done.rc == 0, done.output
-    assert states(simulator.control)[1] == "SERVICE_OFF", "the older record is over"
-    assert states(simulator.control)[3] == "WAITING"
-
-
-def test_stop_becomes_kill_and_the_lost_schedule_is_said(maintenance: Maintenance, simulator: SimulatorProcess) -> None:
-    simulator.control.patch_etl(4, stop_effect="ignored", state="RUNNING")
-    done = maintenance("entered", "left", etl_maintenance_kill_after=2, etl_maintenance_name_pattern="*periodic")
-    assert done.rc == 0, done.output
-    assert states(simulator.control)[4] == "ABORTED"
-    assert states(simulator.control)[1] == "SERVICE_ON", "not among the chosen ones"
-    assert any("whether it also had a schedule" in note for note in results(done)[1]["notes"])
 
 
 def test_what_does_not_stop_is_red_and_the_rest_is_idle(
@@ -192,7 +145,7 @@ def test_leaving_reports_what_it_cannot_restore_and_keeps_it(
     control.patch_etl(1, engine="refuses")
     done = maintenance("left")
     assert done.rc == 2
-    assert "Not everything could be put back" in done.task()["msg"]
+    assert "Not everything could be restored" in done.task()["msg"]
     result = results(done)[0]
     assert sorted(etl["etl_id"] for etl in result["not_restored"]) == [1, 3, 4]
     assert states(control)[4] == "ENDED"
@@ -205,6 +158,19 @@ def test_leaving_reports_what_it_cannot_restore_and_keeps_it(
     control.patch_etl(4, name="Running, periodic")
     assert maintenance("left").rc == 0
     assert states(control) == BACK
+    assert json.loads(record.read_text())["state"] == "left"
+
+
+def test_a_canceled_workflow_that_is_launched_again_restores_the_first_state(
+    maintenance: Maintenance, simulator: SimulatorProcess, record: Path
+) -> None:
+    """The file is in a folder that outlives the job, such as one that AWX mounts into its containers."""
+    assert maintenance("entered").rc == 0
+    # Canceled here, so nobody has left. A second launch finds every ETL idle; meanwhile somebody turned a service on.
+    simulator.control.patch_etl(2, state="SERVICE_ON")
+    done = maintenance("entered", "left")
+    assert done.rc == 0, done.output
+    assert states(simulator.control) == {**BACK, 2: "SERVICE_ON"}
     assert json.loads(record.read_text())["state"] == "left"
 
 
@@ -231,13 +197,14 @@ def test_a_record_can_be_handed_on_without_a_file(
     done = maintenance("entered", etl_maintenance_set_stats=True)
     stats = done.task(f"{ROLE} : Publish the record for a workflow")["ansible_stats"]["data"]
     assert list(stats) == ["etl_maintenance_record"]
+    assert isinstance(stats["etl_maintenance_record"], str), "AWX would change the types of a structure"
     record.unlink()
     done = maintenance("left", **stats)
     assert done.rc == 0, done.output
     assert states(simulator.control) == BACK
 
 
-@pytest.mark.parametrize("content", ["", "not JSON", "[]", '{"format": 2, "etls": []}', '{"format": 1}'])
+@pytest.mark.parametrize("content", ["not JSON", '{"format": 2, "etls": []}'])
 def test_a_strange_record_is_never_overwritten(
     maintenance: Maintenance, simulator: SimulatorProcess, record: Path, content: str
 ) -> None:
@@ -249,15 +216,6 @@ def test_a_strange_record_is_never_overwritten(
     assert simulator.control.counters()["writes"] == 0
 
 
-def test_a_missing_record_is_an_error_unless_allowed(maintenance: Maintenance) -> None:
-    done = maintenance("left")
-    assert done.rc == 2
-    assert "There is no record in" in done.task()["msg"]
-    done = maintenance("left", etl_maintenance_missing_record="ok")
-    assert done.rc == 0, done.output
-    assert results(done)[0]["changed"] is False
-
-
 def test_the_choice_must_be_clear_and_fit_something(maintenance: Maintenance, simulator: SimulatorProcess) -> None:
     done = maintenance("entered", etl_maintenance_etl_id=[1])
     assert "exactly one of" in done.task()["msg"]
@@ -266,24 +224,13 @@ def test_the_choice_must_be_clear_and_fit_something(maintenance: Maintenance, si
     assert simulator.control.counters()["writes"] == 0
 
 
-def test_an_earlier_maintenance_of_other_etls_is_told(maintenance: Maintenance, simulator: SimulatorProcess) -> None:
-    chosen = {"etl_maintenance_name_pattern": ""}
-    assert maintenance("entered", etl_maintenance_etl_id=[1], **chosen).rc == 0
-    done = maintenance("entered", "left", etl_maintenance_etl_id=[3], **chosen)
-    assert done.rc == 0, done.output
-    assert states(simulator.control)[1] == "SERVICE_ON"
-    [note] = results(done)[0]["notes"]
-    assert "of an earlier maintenance that was not left: Service on." in note
-    assert note in done.output
-
-
 def test_a_folder_that_is_not_there_stops_nothing(
     maintenance: Maintenance, simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
     done = maintenance("entered", etl_maintenance_record_file=str(tmp_path / "nowhere" / "record.json"))
     assert done.rc == 2
     assert done.task()["msg"].startswith("Maintenance is not entered. Destination directory")
-    published = done.task(f"{ROLE} : Publish why it could not be done")["ansible_facts"]["etl_maintenance_result"]
+    published = done.task(f"{ROLE} : Publish the reason of the failure")["ansible_facts"]["etl_maintenance_result"]
     assert published["failed"] is True
     assert len(published["record"]["etls"]) == 7
     assert simulator.control.counters()["writes"] == 0
@@ -295,11 +242,11 @@ def test_a_host_with_the_record_that_cannot_be_reached_is_a_failure_that_can_be_
     gone = {"etl_maintenance_record_host": "gone.invalid"}
     done = maintenance("entered", **gone)
     assert done.rc == 2, done.output
-    assert "on gone.invalid, which cannot be reached, so nothing was stopped" in done.task()["msg"]
+    assert "on gone.invalid, which cannot be reached, so nothing was stopped or restored" in done.task()["msg"]
     assert simulator.control.counters()["writes"] == 0
     # With the record at hand, the ETLs are put back all the same.
     assert maintenance("entered").rc == 0
     done = maintenance("left", etl_maintenance_record=json.loads(record.read_text()), **gone)
     assert done.rc == 2, done.output
-    assert "The ETLs were put back all the same" in done.task()["msg"]
+    assert "The ETLs were restored as far as possible" in done.task()["msg"]
     assert states(simulator.control) == BACK

@@ -137,7 +137,7 @@ def test_the_answers_of_the_chain_template_reach_the_steps(
 ) -> None:
     """The template holds templates that take them from the survey, as roles/awx_resources writes them."""
     simulator.control.put_etl(1, name="Import", duration=0.2)
-    text = (ROOT / "roles" / "awx_resources" / "vars" / "main.yml").read_text(encoding="utf-8")
+    text = (ROOT / "roles" / "awx_resources" / "vars" / "main" / "job_templates.yml").read_text(encoding="utf-8")
     stored = dict(re.findall(r"(max_age|wait_timeout): !unsafe \"(.+)\"", text))
     assert set(stored) == {"max_age", "wait_timeout"}
     answers: dict[str, Any] = {

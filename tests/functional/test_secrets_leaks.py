@@ -4,14 +4,13 @@
 
 """What a real Ansible shows, logs and leaves behind while unusual secrets are in every option and every answer.
 
-On the oldest and on the newest core that is supported: up to 2.21 core takes registered secrets out of results, from
-2.22 on it masks what it prints, and a result keeps what it holds.
+Up to 2.21, ansible-core takes registered secrets out of results. From 2.22 on, it masks what it prints, and results
+keep them. `make matrix` runs this file on both.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import stat
 import subprocess
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+from ansible.release import __version__ as ansible_version
 
 from tests.functional.network.parrot import Parrot
 from tests.functional.network.secrets import (
@@ -37,23 +37,15 @@ from tests.functional.network.secrets import (
     REFRESH_TOKEN,
     found_in,
 )
-from tests.functional.support import INVENTORY, ROOT, TaskResult, base_environment
+from tests.functional.support import INVENTORY, TaskResult, base_environment
 
 # A module takes seconds where others use the machine too, and there are thirty runs of one.
 pytestmark = pytest.mark.timeout(400)
 
-OWN = Path(sys.prefix).resolve() == (ROOT / ".venv").resolve()
-CORES = ["2.16", "2.22"] if OWN else ["this one"]
+CORES = [".".join(ansible_version.split(".")[:2])]
 # Core's own masks, and ours.
 MASKS = ("********", "$REDACTED$", "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER")
 
-_MAKE = """
-import testing, environments
-core = next(core for core in testing.CORES if core.series == {series!r})
-python = testing._python_for(core)
-assert python, f"this machine has none of Python {{', '.join(core.pythons)}}"
-print(environments.core_environment(core.version, str(python)).path)
-"""
 # Core calls syslog directly; Python runs this file at the start of every process.
 _SITECUSTOMIZE = """
 import os, syslog
@@ -270,7 +262,6 @@ def run(request: pytest.FixtureRequest, runs: dict[str, Future[Run]]) -> Run:
 
 
 def _play(core: str, folder: Path, parrot: Parrot) -> Run:
-    bin_folder, site_packages = _core(core)
     for name in ("home", "temporary", "python"):
         (folder / name).mkdir()
     # As on most machines: whoever is on it may look into a home folder.
@@ -295,8 +286,6 @@ def _play(core: str, folder: Path, parrot: Parrot) -> Run:
     )
     environment = {
         **base_environment(folder / "home"),
-        "PATH": os.pathsep.join([str(bin_folder), os.environ.get("PATH", os.defpath)]),
-        "ANSIBLE_COLLECTIONS_PATH": str(site_packages),
         "ANSIBLE_LOG_PATH": str(folder / "ansible.log"),
         "ANSIBLE_RECORDER_FILE": str(folder / "record.jsonl"),
         "PYTHONPATH": str(folder / "python"),
@@ -311,7 +300,14 @@ def _play(core: str, folder: Path, parrot: Parrot) -> Run:
     before = len(parrot.requests)
     with Watch(folder / "home", folder / "temporary") as watch:
         done = subprocess.run(
-            [str(bin_folder / "ansible-playbook"), "-i", str(INVENTORY), str(playbook), "-vvvvv", "--diff"],
+            [
+                str(Path(sys.executable).with_name("ansible-playbook")),
+                "-i",
+                str(INVENTORY),
+                str(playbook),
+                "-vvvvv",
+                "--diff",
+            ],
             env=environment,
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -336,26 +332,6 @@ def _play(core: str, folder: Path, parrot: Parrot) -> Run:
         folder / "temporary",
         parrot.requests[before:],
     )
-
-
-def _core(series: str) -> tuple[Path, Path]:
-    """Programs and packages of an environment around that core; made where it is not there yet."""
-    if series == "this one":
-        import sysconfig
-
-        return Path(sys.executable).parent, Path(sysconfig.get_path("purelib"))
-    made = subprocess.run(
-        [sys.executable, "-c", _MAKE.format(series=series)],
-        cwd=ROOT / "tests" / "tools",
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    if made.returncode:
-        pytest.skip(f"no ansible-core {series} here: {(made.stderr.strip().splitlines() or ['?'])[-1]}")
-    path = Path(made.stdout.strip().splitlines()[-1])
-    return path / "bin", next(path.glob("lib/python3.*/site-packages"))
 
 
 def test_output_and_logs(run: Run) -> None:

@@ -95,5 +95,9 @@ def test_every_command_is_documented_and_exists() -> None:
     (listed,) = re.findall(r"^SESSIONS := ((?:.*\\\n)*.*)$", makefile, re.MULTILINE)
     sessions = {name.replace("_", "-") for name in re.findall(r"^@command\n(?:@.*\n)?def (\w+)", nox, re.MULTILINE)}
     assert {*listed.replace("\\", "").split()} == {*sessions, "lint"} - {"linters"}
-    named = set(re.findall(r"\bmake ([a-z-]+)", testing + (ROOT / "CONTRIBUTING.md").read_text("utf-8")))
+    named = set(
+        re.findall(
+            r"(?:`|^|=\S+ )make ([a-z-]+)", testing + (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE
+        )
+    )
     assert named <= {*sessions, "lint", "help", "nox", "bench", "demo-stop", "clean"}

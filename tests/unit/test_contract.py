@@ -147,9 +147,15 @@ def role_options(role: str) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("role", ["etl_chain", "etl_maintenance"])
 def test_the_connection_of_a_role_is_that_of_the_table(role: str) -> None:
     told = role_options(role)[f"{role}_connection"]["options"]
-    assert {name: (option["type"], option.get("no_log", False)) for name, option in told.items()} == {
-        name: (option.type, option.secret) for name, option in CONNECTION.items()
+    assert {name: option["type"] for name, option in told.items()} == {
+        name: option.type for name, option in CONNECTION.items()
     }
+
+
+@pytest.mark.parametrize("role", ["awx_resources", "etl_chain", "etl_maintenance"])
+def test_roles_accept_vaulted_values(role: str) -> None:
+    """Up to ansible-core 2.18, the validation of a role fails on an inline !vault value of an option with no_log."""
+    assert "no_log:" not in (ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
 
 
 def own_options(name: str) -> dict[str, dict[str, Any]]:
@@ -174,7 +180,7 @@ def test_a_step_takes_the_options_of_the_module(variable: str) -> None:
     without = NOT_IN_STEPS if own else NOT_IN_STEPS | {"action", "etl_id", "etl_name", "kill_after"}
     assert set(told) == (set(module) - without) | own
     for option in set(told) - own:
-        for key in ("type", "choices", "elements", "no_log"):
+        for key in ("type", "choices", "elements"):
             assert told[option].get(key) == module[option].get(key), f"{option}: {key}"
 
 

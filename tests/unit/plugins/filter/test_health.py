@@ -16,8 +16,8 @@ from ansible_collections.capacityops.bmc_helix.plugins.filter.health import (
     etl_health_page,
     etl_health_report,
 )
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._health import HealthError, duration, moment
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import matches
+from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._health import HealthError, duration, moment
 
 TIME = "2026-01-01T00:00:00Z"
 ALL: dict[str, Any] = {"name_pattern": "*"}

@@ -231,8 +231,9 @@ class Task:
     def _run(self, work: Callable[..., dict[str, Any]], options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         channel = _run_files.Channel(None)
         host = _run_files.Host(Redactor(), self.clock, self.warnings.append, channel, check_mode, want_diff=True)
-        with mock.patch.object(_actions, "connect", self._connect), mock.patch.object(
-            channel, "tell", self.events.append
+        with (
+            mock.patch.object(_actions, "connect", self._connect),
+            mock.patch.object(channel, "tell", self.events.append),
         ):
             return work(options, host)
 

@@ -151,7 +151,7 @@ def test_a_long_list_can_end_at_the_first_failure():
 
 def test_a_task_that_is_over_launches_nothing_more():
     model, task = make({"duration": 30})
-    with mock.patch.object(_run_files.Channel, "over", lambda channel: task.clock.elapsed > 50):
+    with mock.patch.object(_run_files.Channel, "over", side_effect=lambda: task.clock.elapsed > 50):
         task.act(etl_id=list(IDS), max_parallel=1)
     assert sum(model.etls[etl_id].launches("run") for etl_id in IDS) == 2
 
@@ -174,7 +174,9 @@ def test_info_shows_what_is_there():
     assert result["etls"][0]["age_seconds"] == pytest.approx(7200, abs=2)
     assert result["etls"][0]["kind"] == "batch"
     assert not task.posts
-    assert [e["etl_id"] for e in task.inform(name_pattern=["ETL-1?"], exclude=["etl-11", "14"], gather_status=False)["etls"]] == [12, 13, 15, 16]
+    assert [
+        e["etl_id"] for e in task.inform(name_pattern=["ETL-1?"], exclude=["etl-11", "14"], gather_status=False)["etls"]
+    ] == [12, 13, 15, 16]
     assert [e["etl_id"] for e in task.inform(etl_id=[14])["etls"]] == [14]
     with pytest.raises(HelixError, match="no ETL with the id 99"):
         task.inform(etl_id=[14, 99])

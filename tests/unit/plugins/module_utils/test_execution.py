@@ -152,7 +152,8 @@ def test_a_run_that_never_starts_names_the_likely_causes():
 
 
 @pytest.mark.parametrize(
-    ("action", "words"), [("run", "did not start"), ("schedule", "to be scheduled"), ("kill", "is still there"), ("wait", "")]
+    ("action", "words"),
+    [("run", "did not start"), ("schedule", "to be scheduled"), ("kill", "is still there"), ("wait", "")],
 )
 def test_a_run_that_has_not_started_when_wait_timeout_is_over_names_that(action, words):
     w = world(starts=False, initial="WAITING" if action == "kill" else "ENDED", kill_lag=1e6)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import parse_rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import (
     NEVER,
     STATES,
     EtlStatus,
     from_public,
+    parse_rfc3339,
     parse_status,
 )
 
