@@ -57,7 +57,7 @@ options:
     version_added: 1.1.0
   details:
     description:
-      - V(auto) leaves RV(etls[].timeline) and the numbers of polls out of the entries of ETLs that did not fail.
+      - V(auto) leaves C(timeline) and the numbers of polls out of the entries of ETLs that did not fail.
         V(full) returns them for every ETL.
     type: str
     choices: [auto, full]
