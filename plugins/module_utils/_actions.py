@@ -120,7 +120,7 @@ def by_name(names: Sequence[str], etls: Sequence[Etl]) -> list[Target]:
             problems.append(f"there is no ETL named {name!r}. {_nearest(name, etls)}")
     if problems:
         joined = ",".join(names)
-        comma = any(_normal(etl.name) == _normal(joined) for etl in etls)
+        comma = len(names) > 1 and any(_normal(etl.name) == _normal(joined) for etl in etls)
         raise EtlNotFoundError(
             f"{len(problems)} of {len(names)} names cannot be resolved: " + " ".join(problems)
             if len(problems) > 1

@@ -445,6 +445,13 @@ class Transport:
             self._server_clock = (moment, self.clock.now())
         return answer
 
+    def proxy_for(self, url: str) -> str | None:
+        """The proxy that requests to this address go through.
+
+        :raises TransportError: it cannot be used.
+        """
+        return self._proxies("GET", url)[1]
+
     def _proxies(self, method: str, url: str) -> tuple[dict[str, str], str | None]:
         """The proxies as C(requests) expects them, and the one that is used for this address."""
         proxies: dict[str, str] = {"http": self._proxy, "https": self._proxy} if self._proxy else {}

@@ -200,7 +200,7 @@ class Observer:
     def observe(self, status: EtlStatus) -> bool:
         """Note what was seen. False: it comes from a replica that lags behind and must not be used."""
         r, moment = self.record, status.moment
-        if moment is not None:
+        if moment is not None and moment < self._task.server_now() + planning.CLOCK_TOLERANCE:
             if self._newest is not None and moment < self._newest:
                 return False
             self._newest = moment

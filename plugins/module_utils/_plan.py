@@ -24,7 +24,7 @@ UNTIL = ("finished", "executing", "idle")
 SEND, NOTHING, ATTACH, FAIL, QUEUE, RESTART = "send", "nothing", "attach", "fail", "queue", "restart"
 
 #: A last execution may lie this far in the future (seconds) before clocks are called wrong.
-_CLOCK_TOLERANCE = 300.0
+CLOCK_TOLERANCE = 300.0
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def last_success_age(status: EtlStatus, fail_on_warning: bool, server_now: float
     if status.exit_code != "OK" and not (status.exit_code == "WARNING" and not fail_on_warning):
         return None
     age = server_now - moment
-    return None if age < -_CLOCK_TOLERANCE else max(age, 0.0)
+    return None if age < -CLOCK_TOLERANCE else max(age, 0.0)
 
 
 class Verdict(NamedTuple):

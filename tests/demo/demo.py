@@ -25,6 +25,7 @@ VARIANTS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "tests/demo/variant
 #: Long and unlike any word, so that a leak is noticed.
 KEYS = {"HELIX_ACCESS_KEY": "DEMOACCESSKEY7Q2X9", "HELIX_ACCESS_SECRET_KEY": "demo-secret-key-vJ3mZ8tq-0kTn5Rw"}
 IDLE_SECONDS = 600
+SPEED = 2
 sys.path.insert(0, str(ROOT))
 
 from tests.awx.fake_awx import TOKEN, FakeAwxServer  # noqa: E402
@@ -47,7 +48,7 @@ def start() -> dict[str, Any]:
     (state / "ready.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "tests.simulator", "--https", "--scenario", "demo", "--state-dir", str(state)]
     command += ["--access-key", KEYS["HELIX_ACCESS_KEY"], "--access-secret-key", KEYS["HELIX_ACCESS_SECRET_KEY"]]
-    command += ["--stop-after", str(IDLE_SECONDS), "--speed", "2"]
+    command += ["--stop-after", str(IDLE_SECONDS), "--speed", str(SPEED), "--page-port", "0"]
     with (state / "log.txt").open("w") as log:
         streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
         process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **streams)
@@ -85,7 +86,7 @@ def vary(name: str, env: dict[str, str], control: Control, arguments: list[str])
     for run in variant["runs"]:
         words = [f"capacityops.bmc_helix.{run['playbook']}"]
         for word in run["vars"]:
-            words += ["-e", word if "=" in word else f"@tests/demo/vars/{word}"]
+            words += ["-e", word if "=" in word or "{" in word else f"@tests/demo/vars/{word}"]
         # With other arguments, such as --check, the output differs.
         play([*words, *arguments], env, run.get("status", 0), "" if arguments else run["shows"])
     after = {etl["id"]: etl["state"] for etl in control.etls()}
@@ -109,14 +110,16 @@ def controller(env: dict[str, str]) -> Iterator[dict[str, str]]:
 def main(name: str = "", *arguments: str) -> None:
     """Run what the first word names."""
     if name == "list":
-        sys.exit("\n".join(f"{name:<16} {variant['about']}." for name, variant in VARIANTS.items()))
+        print("\n".join(f"{name:<16} {variant['about']}." for name, variant in VARIANTS.items()))
+        return
     simulator = running()
     if name == "stop":
         if simulator:
             os.kill(simulator["pid"], signal.SIGTERM)
         return
     simulator = simulator or start()
-    print(f"==> The simulated tenant (it stops after {IDLE_SECONDS // 60} idle minutes): {simulator['url']}/")
+    print(f"==> Open the simulated tenant in a browser: {simulator['page']}")
+    print(f"==> Its clock runs at {SPEED} times real speed. It stops after {IDLE_SECONDS // 60} idle minutes.")
     env = {**os.environ, **KEYS, "HELIX_URL": simulator["url"], "HELIX_CA_PATH": simulator["ca_file"]}
     env |= {"ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml", "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "false"}
     if sys.stdout.isatty():

@@ -30,12 +30,12 @@ import pytest
 import yaml
 from ansible.module_utils import basic
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
-from ansible_collections.capacityops.bmc_helix.plugins.modules import etl_action, etl_info, etl_wait
+from ansible_collections.capacityops.bmc_helix.plugins.modules import etl_action, etl_info, etl_wait, tenant_info
 
 from tests.functional.support import base_environment, without_internals
 from tests.simulator.client import SimulatorProcess
 
-MODULES = {"etl_action": etl_action, "etl_info": etl_info, "etl_wait": etl_wait}
+MODULES = {"etl_action": etl_action, "etl_info": etl_info, "etl_wait": etl_wait, "tenant_info": tenant_info}
 #: A fault that never comes to an end must not make a test wait for ever. Simulated seconds.
 _LONGEST_LIFE = 200_000.0
 _SHORT = 0.05
@@ -62,7 +62,9 @@ class SimulatedClock(Clock):
         self.linger = 0.0
         self._now = 0.0
         self._wall = time.time()
-        self._lock = threading.RLock()
+        self._changed = threading.Condition(threading.RLock())
+        self._sleeping: dict[threading.Thread, float] = {}
+        self._sleeps = 0
         self._events: list[tuple[float, Callable[[], Any]]] = []
 
     def at(self, seconds: float, happens: Callable[[], Any]) -> None:
@@ -74,24 +76,49 @@ class SimulatedClock(Clock):
         self._connection.close()
 
     def now(self) -> float:
-        with self._lock:
+        with self._changed:
             return self._now
 
     def wall(self) -> float:
         return self._wall + self.now()
 
     def sleep(self, seconds: float) -> None:
-        with self._lock:
+        """The threads of the engine sleep together; see FakeClock in the unit tests."""
+        me = threading.current_thread()
+        with self._changed:
             target = self._now + max(0.0, seconds)
             assert target < _LONGEST_LIFE, "the library waits for ever"
-            while self._events and self._events[0][0] <= target:
-                moment, happens = self._events.pop(0)
-                self._go_to(moment)
-                happens()
-            self._go_to(target)
-            if self.linger > 0:
-                self.linger -= _SHORT
-                time.sleep(_SHORT)
+            if not me.name.startswith("etl-"):
+                self._pass(target)
+                return
+            self._sleeping[me] = target
+            self._changed.notify_all()
+            self._sleeps += 1
+            if self._sleeps <= 20:
+                self._changed.wait(0.005)  # the other threads may not have been started yet
+            quiet = 0
+            while self._now < target:
+                if quiet > 20 or not self._is_any_busy():
+                    self._pass(max(self._now, min(self._sleeping.values())))
+                    self._sleeping = {t: end for t, end in self._sleeping.items() if end > self._now}
+                    self._changed.notify_all()
+                    quiet = 0
+                elif not self._changed.wait(0.02):
+                    quiet += 1
+            self._sleeping.pop(me, None)
+
+    def _is_any_busy(self) -> bool:
+        return any(t.name.startswith("etl-") and t not in self._sleeping for t in threading.enumerate())
+
+    def _pass(self, target: float) -> None:
+        while self._events and self._events[0][0] <= target:
+            moment, happens = self._events.pop(0)
+            self._go_to(moment)
+            happens()
+        self._go_to(target)
+        if self.linger > 0:
+            self.linger -= _SHORT
+            time.sleep(_SHORT)
 
     def _go_to(self, moment: float) -> None:
         if moment > self._now:
@@ -155,7 +182,7 @@ class InProcess:
         }
 
     def __call__(self, name: str = "etl_action", *, check: bool = False, diff: bool = False, **options: Any) -> Done:
-        details = {} if name == "etl_info" else {"details": "full"}
+        details = {} if name.endswith("_info") else {"details": "full"}
         arguments = {**self.connection, **details, **options, "_ansible_check_mode": check, "_ansible_diff": diff}
         began = self.clock.now()
         warnings: list[str] = []

@@ -377,7 +377,7 @@ def controller() -> Iterator[Controller]:
     server.server_close()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.skipif(
     not RULEBOOK.exists() or not shutil.which("java"),
     reason="needs Java 17 and ansible-rulebook: see tests/requirements/rulebook.in",

@@ -133,7 +133,7 @@ def test_200_without_a_word(library: InProcess, code: int, words: str) -> None:
     library.control.put_etl(ETL, state="ENDED")
     library.control.fault({"exchange": "run"}, {"kind": "status", "code": code, "body": {"status": "queued"}})
     done = library(action="run", etl_id=ETL)
-    assert_explained(done, "unconfirmed", "It is not known whether the run request for ETL 321", words)
+    assert_explained(done, "unconfirmed", "The response to the run request for ETL 321", words)
     assert (done.outcome, writes(library)) == ("unconfirmed", 1)
 
 
@@ -154,8 +154,8 @@ def test_engine_that_refuses(library: InProcess) -> None:
 @pytest.mark.parametrize(
     ("action", "etl", "words"),
     [
-        ("run", {"duration": None}, ("had not ended", "It goes on", "RUNNING")),
-        ("run", {"state": "RUNNING", "duration": None}, ("had not ended", "It goes on")),
+        ("run", {"duration": None}, ("had not ended", "It is still running", "RUNNING")),
+        ("run", {"state": "RUNNING", "duration": None}, ("had not ended", "It is still running")),
         ("stop", {"state": "RUNNING", "duration": None, "stop_effect": "ignored"}, ("had not stopped", "kill")),
         ("kill", {"state": "RUNNING", "duration": None, "kill_effect": "ignored"}, ("had not stopped",)),
         ("stop", {"kind": "service", "state": "SERVICE_ON", "stop_effect": "ignored"}, ("had not stopped",)),
@@ -187,7 +187,7 @@ def test_aborted_by_somebody(library: InProcess) -> None:
     library.control.put_etl(ETL, duration=None)
     library.clock.at(30, lambda: library.control.finish(ETL, exit=None, state="ABORTED"))
     done = library(action="run", etl_id=ETL)
-    assert_explained(done, "aborted", "ETL 321 was aborted", "Somebody")
+    assert_explained(done, "aborted", "was aborted before it finished", "Someone")
     assert (done.outcome, done.changed) == ("aborted", True)
 
 
@@ -212,7 +212,7 @@ BAD_OPTIONS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"etl_id": -5}, ("etl_id is -5",)),
     ({"etl_id": []}, ("etl_id", "empty")),
     ({"etl_id": None, "etl_name": []}, ("etl_name", "empty")),
-    ({"etl_id": None, "etl_name": ["ok", " "]}, ("etl_name", "empty name")),
+    ({"etl_id": None, "etl_name": ["ok", " "]}, ("etl_name", "contains an empty text")),
     ({"wait_timeout": 0}, ("wait_timeout is 0", "above 0")),
     ({"wait_timeout": -1}, ("wait_timeout is -1",)),
     ({"start_timeout": 0}, ("start_timeout is 0", "above 0")),
@@ -293,4 +293,4 @@ def test_the_same_as_a_process(module: Callable[..., ModuleRun], simulator: Any)
     assert "access_secret_key is missing" in done["msg"], "an empty variable counts as unset"
     simulator.control.put_etl(ETL, exit="ERROR", duration=0.5)
     done = module("etl_action", action="run", etl_id=ETL)
-    assert done["msg"].startswith("ETL 321 ended with exit ERROR. See the ETL's log")
+    assert done["msg"].startswith("ETL 321 (ETL 321) ended with exit ERROR. See the ETL's log")

@@ -49,7 +49,8 @@ def test_without_a_baseline(library: InProcess, etl: dict[str, Any], until: str,
     done = wait(library, until=until)
     assert (done.outcome, done.failed) == (outcome, False), done["msg"]
     waits = etl.get("state") == "RUNNING" and until != "executing"
-    assert (55 < done.seconds < 70) if waits else done.seconds < 1
+    # "No value" is confirmed for five seconds.
+    assert (55 < done.seconds < 70) if waits else done.seconds <= (1 if etl else 5)
     assert library.control.counters()["writes"] == 0
 
 
@@ -119,7 +120,7 @@ def test_until_executing_in_vain(library: InProcess) -> None:
     library.control.put_etl(ETL, state="ENDED")
     done = wait(library, until="executing", wait_timeout=60)
     assert (done.outcome, done.failed) == ("timed_out", True)
-    assert "ETL 321 was not executing after 60 s" in done["msg"]
+    assert "was not executing after 60 s" in done["msg"]
 
 
 @pytest.mark.parametrize("until", ["finished", "idle"])

@@ -80,7 +80,7 @@ def test_single_name(library: InProcess) -> None:
     [
         (["Nightly imprt"], ("there is no ETL named 'Nightly imprt'", "Nearest: 'Nightly import' (id 7)")),
         (["nightly import"], ("'Nightly import' (id 7)",)),
-        (["Twin"], ("'Twin' is the name of several ETLs (ids 8, 9)", "give etl_id")),
+        (["Twin"], ("'Twin' is the name of several ETLs (ids 8, 9)", "use etl_id")),
         (["Nightly import", "Twin", "Zebra"], ("2 of 3 names", "'Twin'", "'Zebra'")),
         (["Hidden"], ("no ETL named 'Hidden'", "task groups")),
     ],

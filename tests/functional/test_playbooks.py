@@ -104,7 +104,6 @@ def test_etl_stop_all_ends_all_that_executes(playbook: Playbook, simulator: Simu
     assert done.task("Show the result")["msg"] == ["Nothing executes."]
 
 
-@pytest.mark.xfail(strict=True, reason="plugins/module_utils still takes brackets for a set of characters")
 def test_brackets_in_a_pattern_are_literal(playbook: Playbook, simulator: SimulatorProcess) -> None:
     for number, name in enumerate(("[PROD] vCenter", "Oracle extractor", "Prometheus"), 1):
         simulator.control.put_etl(number, name=name, state="RUNNING", duration=None)

@@ -55,7 +55,7 @@ def test_fail(library: InProcess) -> None:
     done = run(library, if_running="fail")
     assert (done.outcome, done.changed) == ("failed", False)
     assert done["error"]["kind"] == "already_running"
-    assert "ETL 321 was not started: it is running already" in done["msg"]
+    assert "was not started: it is running already" in done["msg"]
     assert sent(library) == []
 
 
@@ -80,7 +80,7 @@ def test_queue_that_takes_too_long(library: InProcess) -> None:
     library.control.put_etl(ETL, **RUNNING)
     done = run(library, if_running="queue", wait_timeout=60)
     assert (done.outcome, done.changed) == ("timed_out", False)
-    assert "ETL 321 was not started: the run that was under way had not ended after 60 s" in done["msg"]
+    assert "was not started: the run in progress had not ended after 60 s" in done["msg"]
     assert sent(library) == []
 
 
@@ -109,7 +109,7 @@ def test_restart_that_cannot_stop(library: InProcess) -> None:
     library.control.put_etl(ETL, **RUNNING, stop_effect="ignored", run_when_running="parallel")
     done = run(library, if_running="restart", wait_timeout=100)
     assert (done.outcome, done.failed) == ("timed_out", True)
-    assert "ETL 321 was not started" in done["msg"]
+    assert "was not started" in done["msg"]
     assert "stop request" in done["msg"]
     assert mine(library) == []
 
@@ -137,7 +137,7 @@ def test_restart_whose_run_is_refused_says_that_it_stopped_one(library: InProces
     library.control.fault({"exchange": "run"}, {"kind": "status", "code": 403}, times=-1)
     done = run(library, if_running="restart")
     assert (done.outcome, done.changed) == ("failed", True)
-    assert "had been stopped before" in done["msg"]
+    assert "had already been stopped" in done["msg"]
 
 
 @pytest.mark.parametrize("kind", ["reset_before", "reset_after", "html_200", "accept_then_status"])
@@ -282,7 +282,7 @@ def test_on_timeout(library: InProcess, choice: str, etl: dict[str, Any]) -> Non
     assert sent(library) == ([] if attached else ["run"]) + ending
     state = library.control.status(ETL)["state"]
     assert state == {"leave": "RUNNING", "stop": "ENDED", "kill": "ABORTED"}[choice]
-    words = {"leave": "It goes on", "stop": "It was stopped then", "kill": "It was killed then"}[choice]
+    words = {"leave": "It is still running", "stop": "It was then stopped", "kill": "It was then killed"}[choice]
     assert words in done["msg"]
     assert done.etl["after"]["status"] == state
     ours = mine(library)
@@ -305,14 +305,14 @@ def test_on_timeout_stop_with_kill_after(library: InProcess) -> None:
     library.control.put_etl(ETL, duration=None, stop_effect="ignored")
     done = run(library, on_timeout="stop", wait_timeout=100, kill_after=20)
     assert sent(library) == ["run", "stop", "kill"]
-    assert "It was killed then" in done["msg"]
+    assert "It was then killed" in done["msg"]
     assert done.etl["task_execution_request_id"] == mine(library)[0]["id"]
 
 
 def test_on_timeout_that_does_not_help(library: InProcess) -> None:
     library.control.put_etl(ETL, duration=None, stop_effect="ignored")
     done = run(library, on_timeout="stop", wait_timeout=100, start_timeout=60)
-    assert "The stop request was sent then, but 60 s later it had not ended" in done["msg"]
+    assert "The stop request was sent, but it had not ended 60 s later" in done["msg"]
     assert 160 <= done.seconds < 165
 
 
@@ -321,12 +321,12 @@ def test_on_timeout_that_is_refused(library: InProcess) -> None:
     library.control.fault({"exchange": "stop"}, {"kind": "status", "code": 403}, times=-1)
     done = run(library, on_timeout="stop", wait_timeout=100)
     assert done.outcome == "timed_out"
-    assert "could not be told to stop" in done["msg"]
+    assert "The stop request failed" in done["msg"]
     assert "403" in done["msg"]
 
 
 def test_on_timeout_never_hits_a_run_that_ended(library: InProcess) -> None:
-    library.control.put_etl(ETL, duration=99.9)
+    library.control.put_etl(ETL, state="ENDED", duration=99.9)
     assert run(library, on_timeout="kill", wait_timeout=100).outcome == "succeeded"
     assert sent(library) == ["run"]
 
@@ -374,7 +374,7 @@ def test_stop_meets_the_end(library: InProcess, state: str) -> None:
     done = library(action="stop", etl_id=ETL)
     ending.join()
     assert (done.outcome, done.failed, done.changed) == ("stopped", False, False), done["msg"]
-    assert "was refused, because the execution had just ended" in done.warnings[0]
+    assert "was rejected, because the run had just ended" in done.warnings[0]
 
 
 # --- put off ----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _operations
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _actions, _run_files
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
@@ -91,12 +91,9 @@ def everything_said(url: str, *, look: bool = False, **changes: Any) -> str:
     }
     said: list[Any] = []
     redactor = Redactor()
-    common: dict[str, Any] = {"redactor": redactor, "clock": FastClock(), "warn": said.append}
+    host = _run_files.Host(redactor, FastClock(), said.append, _run_files.Channel(None), want_diff=True)
     try:
-        if look:
-            result = _operations.inform(options, **common)
-        else:
-            result = _operations.act(options, check_mode=False, want_diff=True, **common)
+        result = (_actions.inform if look else _actions.act)(options, host)
     except HelixError as error:
         result = {"msg": error.sentence(), "error": error.facts()}
     # As the modules do it; see _module.serve.

@@ -103,6 +103,7 @@ PROFILE: dict[str, tuple[Any, str, dict[str, Any]]] = {
 MORE_OF_A_PROFILE: Fields = {
     "format_version": Literal[1],
     "no_value": Literal["null", "empty_string", "absent", "empty_body", "null_body"],
+    "no_value_code": Literal[200, 204],
     "unknown_id": dict[str, Any],
     "permissions": list[Literal["read", "write"]],
     "state_words": list[str],
@@ -127,7 +128,8 @@ def apply_profile(identity: Identity, given: dict[str, Any]) -> list[str]:
         if name in profile:
             config[setting] = values.get(profile[name], profile[name])
     if "no_value" in profile:
-        config["none_style"] = _NO_VALUE.get(profile["no_value"], f"{profile.get('status_code', 204)}_empty")
+        code = profile.get("no_value_code", profile.get("status_code", 204))
+        config["none_style"] = _NO_VALUE.get(profile["no_value"], f"{code}_empty")
     unknown_id = check(_UNKNOWN_ID, profile.get("unknown_id", {}), "The profile's 'unknown_id'")
     for part, setting in (("code", "not_found_code"), ("shape", "not_found_style"), ("content_type", "not_found_type")):
         if unknown_id.get(part) is not None:

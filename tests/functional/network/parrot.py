@@ -99,7 +99,7 @@ class Parrot:
             return [{"etl_id": 321, "name": "Parrot", "run_configurations": []}]
         if exchange == "status":
             if mode in self.started:
-                return {"status": "ENDED", "task_id": 321, "exit_code": "OK", "last_exec_ts": "2026-02-02T02:02:02Z"}
+                return {"status": "ENDED", "task_id": 321, "exit_code": "OK", "last_exec_ts": "2036-02-02T02:02:02Z"}
             return {"status": "ENDED", "task_id": 321, "exit_code": "OK", "last_exec_ts": "2026-01-01T01:01:01Z"}
         return {"task_execution_request_id": 7, "request_status": "OK"}
 

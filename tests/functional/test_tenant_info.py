@@ -1,0 +1,282 @@
+# Copyright (c) 2026, CapacityOps
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""tenant_info: each broken connection gives its own row and remedy, and a profile reproduces the tenant."""
+
+from __future__ import annotations
+
+import json
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._tenant import PROFILE
+from ansible_collections.capacityops.bmc_helix.plugins.modules import tenant_info
+
+from tests.functional.inprocess import Done, InProcess
+from tests.functional.network.certificates import Certificates, server_context
+from tests.functional.network.servers import RawServer, answer, refusing_port
+from tests.functional.support import Played, assert_no_secret
+from tests.simulator.client import SimulatorProcess
+
+pytest_plugins = ["tests.functional.inprocess"]
+
+PROXY_WANTS_PASSWORD = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def check(library: InProcess) -> Callable[..., Done]:
+    """Run the module. Whatever happens, the result is as documented and contains no secret."""
+
+    def run(**options: Any) -> Done:
+        done = library("tenant_info", **options)
+        documented = yaml.safe_load(tenant_info.RETURN)
+        assert set(done.result) - {"changed", "failed", "invocation"} <= set(documented)
+        assert not done.changed
+        for row in done["checks"]:
+            assert set(row) == set(documented["checks"]["contains"])
+            assert row["status"] in ("ok", "warning", "failed", "skipped")
+            assert row["msg"]
+            assert bool(row["remedy"]) == (row["status"] in ("failed", "warning")), row
+        assert tuple(done["profile"]) == PROFILE
+        bad = [row for row in done["checks"] if row["status"] == "failed"]
+        assert done.failed == bool(bad)
+        assert not bad or done["msg"].endswith(f"Remedy: {bad[0]['remedy']}")
+        keys = (library.connection["access_key"], library.connection["access_secret_key"])
+        assert_no_secret(json.dumps({k: v for k, v in done.result.items() if k != "invocation"}), keys)
+        return done
+
+    return run
+
+
+def rows(done: Done) -> dict[str, dict[str, Any]]:
+    return {row["check"]: row for row in done["checks"]}
+
+
+def only_failure(done: Done) -> dict[str, Any]:
+    (row,) = [row for row in done["checks"] if row["status"] == "failed"]
+    return row
+
+
+def test_a_good_tenant_is_not_changed(library: InProcess, check: Callable[..., Done]) -> None:
+    library.control.put_etl(53, kind="service", state="SERVICE_ON")
+    library.control.put_etl(321, state="ENDED")
+    done = check()
+    assert not done.failed
+    found = {name: row["status"] for name, row in rows(done).items()}
+    assert found.pop("tls") == "warning"  # plain HTTP
+    found.pop("clock")  # the clock of this simulator stands still
+    assert set(found.values()) == {"ok", "skipped"}
+    assert done["profile"]["state_words"] == ["ENDED", "SERVICE_ON"]
+    assert done["profile"]["permissions"] is None
+    assert all(not request["write"] for request in library.control.requests())
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_permission_to_write(library: InProcess, check_mode: bool) -> None:
+    library.control.put_etl(321, state="ENDED")
+    done = library("tenant_info", check=check_mode, probe_write=True)
+    writes = [(request["exchange"], request["path"]) for request in library.control.requests() if request["write"]]
+    assert writes == ([] if check_mode else [("stop", "/opt/api/v1/backend/etls/2147483647/stop")])
+    assert rows(done)["write_permission"]["status"] == ("skipped" if check_mode else "ok")
+
+
+def test_keys_without_rights(library: InProcess, check: Callable[..., Done]) -> None:
+    key = library.connection["access_key"]
+    library.control.put_key(key, permissions=["read"])
+    row = only_failure(check(probe_write=True))
+    assert (row["check"], row["details"]["http_status"]) == ("write_permission", 403)
+    library.control.put_key(key, permissions=[])
+    done = check()
+    row = only_failure(done)
+    assert (row["check"], row["details"]["kind"]) == ("list", "permission")
+    assert "etls_read" in row["remedy"]
+    assert (done["profile"]["forbidden_code"], done["profile"]["permissions"]) == (403, [])
+    library.control.put_key(key, permissions=["read", "write"])
+
+
+def test_names_and_words_that_deserve_attention(library: InProcess, check: Callable[..., Done]) -> None:
+    for etl_id, name in ((1, "Twice"), (2, "Twice"), (3, "Blank ")):
+        library.control.put_etl(etl_id, name=name, state="HIBERNATING")
+    library.control.configure(time_format="epoch", clock_skew=86400)
+    done = check()
+    assert not done.failed
+    found = rows(done)
+    assert {name for name, row in found.items() if row["status"] == "warning"} == {"tls", "clock", "names", "values"}
+    assert found["names"]["details"] == {"duplicates": ["Twice"], "white_space": ["Blank "]}
+    assert "HIBERNATING" in found["values"]["msg"]
+    assert found["clock"]["details"]["skew_seconds"] == pytest.approx(86400, abs=3600)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "fault", "name", "kind", "words"),
+    [
+        ("login", {"kind": "status", "code": 401}, "login", "authentication", "type must be 'Access key'"),
+        ("login", {"kind": "status", "code": 404}, "login", "authentication", "tenant_id"),
+        ("any", {"kind": "html_200"}, "login", "unexpected_answer", "login or maintenance page"),
+        ("list", {"kind": "status", "code": 404}, "list", "wrong_address", "Continuous Optimization 22.4"),
+        ("list", {"kind": "status", "code": 401}, "list", "authentication", "type of the key"),
+        ("login", {"kind": "slow_before_nothing", "seconds": 2}, "login", "timeout", "slow"),
+    ],
+)
+def test_refusals(
+    library: InProcess, check: Callable[..., Done], exchange: str, fault: Any, name: str, kind: str, words: str
+) -> None:
+    library.control.fault({"exchange": exchange}, fault, times=-1)
+    done = check(request_timeout=0.5 if kind == "timeout" else None)
+    row = next(row for row in done["checks"] if row["status"] == "failed")
+    assert (row["check"], done["error"]["kind"]) == (name, kind)
+    assert words in row["remedy"]
+    if fault["kind"] == "html_200":
+        assert "captive portal" in rows(done)["connection"]["remedy"]
+
+
+# -- the way to the server --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[dict[str, Any]]:
+    """The options for a connection that is broken in this way."""
+    options: dict[str, Any] = {"validate_certs": True, "ca_path": str(certificates.ca), "allow_http": None}
+    if request.param == "name":
+        yield {**options, "url": "https://nowhere.invalid"}
+    elif request.param == "port":
+        with refusing_port() as port:
+            yield {**options, "url": f"https://127.0.0.1:{port}"}
+    elif request.param == "proxy":
+        with RawServer(PROXY_WANTS_PASSWORD) as server:
+            yield {**options, "url": "https://helix.invalid", "proxy": server.url}
+    else:
+        makers: dict[str, Callable[[], Path]] = {
+            "expired": certificates.expired,
+            "not_yet_valid": certificates.not_yet_valid,
+            "wrong_host": certificates.wrong_host,
+            "self_signed": lambda: certificates.self_signed()[0],
+            "wrong_ca": certificates.server,
+        }
+        tls = None if request.param == "plain" else server_context(makers[request.param]())
+        ca = certificates.wrong_ca if request.param == "wrong_ca" else certificates.ca
+        with RawServer(answer(b"[]"), tls=tls) as server:
+            yield {**options, "url": server.url.replace("http://", "https://"), "ca_path": str(ca)}
+
+
+@pytest.mark.parametrize(
+    ("broken", "name", "words"),
+    [
+        ("name", "name_resolution", "could not be resolved"),
+        ("port", "connection", "connection refused"),
+        ("proxy", "connection", "user name and password"),
+        ("plain", "tls", "handshake failed"),
+        ("expired", "tls", "certificate has expired"),
+        ("not_yet_valid", "tls", "not yet valid"),
+        ("wrong_host", "tls", "mismatch"),
+        ("self_signed", "tls", "self"),
+        ("wrong_ca", "tls", "CA bundle used"),
+    ],
+    indirect=["broken"],
+)
+def test_broken_connections(check: Callable[..., Done], broken: dict[str, Any], name: str, words: str) -> None:
+    row = only_failure(check(**broken))
+    assert row["check"] == name
+    assert words in row["msg"] + row["remedy"]
+    if name == "tls" and ("expired" in words or "not yet" in words):
+        assert "clock of this host" in row["remedy"]
+
+
+def test_details_of_tls_and_an_end_at_the_time_limit(
+    library: InProcess, check: Callable[..., Done], certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The portal is good, and the service accepts connections without ever responding."""
+    monkeypatch.setattr("ansible_collections.capacityops.bmc_helix.plugins.module_utils._tenant.LONGEST", 0.5)
+    over = threading.Event()
+    with RawServer(lambda _socket: over.wait(10), tls=server_context(certificates.server())) as server:
+        trust = {"validate_certs": True, "ca_path": str(certificates.ca)}
+        done = check(url=server.url, login_url=library.connection["url"], **trust)
+        over.set()
+    found = rows(done)
+    assert found["connection"]["status"] == "failed"
+    assert "0 s" in found["connection"]["msg"]
+    assert found["login"]["status"] == "ok"
+    assert "connection" in found["tls"]["msg"]
+
+
+# -- the profile ------------------------------------------------------------------------------------------------------
+
+ODD = {
+    "status_code": 204,
+    "none_style": "absent",
+    "time_format": "zone",
+    "words_case": "title",
+    "list_without_slash": "served",
+    "strict_accept": False,
+    "not_found_code": 404,
+    "not_found_style": "text",
+    "jwt_exp": True,
+    "token_life": 300,
+    "clock_skew": 7200,
+}
+OTHER = {
+    "none_style": "204_empty",
+    "time_format": "epoch_ms",
+    "list_without_slash": "not_found",
+    "not_found_style": "empty",
+    "tenant_required": True,
+    "jwt_opaque": True,
+    "date_header": False,
+}
+
+
+@pytest.mark.parametrize("settings", [ODD, OTHER], ids=["odd", "other"])
+def test_round_trip(
+    start_simulator: Callable[..., SimulatorProcess], home: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    """A simulator that gets the profile of another one behaves like it."""
+    file = tmp_path / "profile.json"
+    profiles = []
+    for arguments in ([], ["--profile", str(file)]):
+        simulator = start_simulator(https=False, extra_args=arguments)
+        if not arguments:
+            simulator.control.configure(**settings)
+            for number, state in enumerate(("ENDED", "WAITING", "SERVICE_ON", "FROZEN", *(None,) * 5)):
+                simulator.control.put_etl(number + 1, name=f"Secret name {number}", state=state)
+            simulator.control.put_etl(10, state="ENDED", exit_code="WARNING")
+        library = InProcess(simulator, home)
+        done = library("tenant_info", tenant_id=simulator.tenant_id, probe_write=True, profile_file=str(file))
+        library.clock.close()
+        assert not done.failed, done["msg"]
+        profiles.append(json.loads(file.read_text(encoding="utf-8")))
+        assert profiles[-1] == done["profile"]
+    skews = [profile.pop("clock_skew_seconds") or 0 for profile in profiles]
+    assert skews[0] == pytest.approx(skews[1], abs=2)  # the header Date has whole seconds
+    assert profiles[0] == profiles[1]
+    text = file.read_text(encoding="utf-8")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    for private in ("Secret name", "127.0.0.1", simulator.access_key, simulator.tenant_id):
+        assert private not in text
+
+
+def test_profile_that_cannot_be_written(check: Callable[..., Done], tmp_path: Path) -> None:
+    row = only_failure(check(profile_file=str(tmp_path / "missing" / "profile.json")))
+    assert row["check"] == "profile_file"
+    assert "existing folder" in row["remedy"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_playbook(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    simulator.control.put_etl(321, state="ENDED")
+    played = play("- import_playbook: capacityops.bmc_helix.check_tenant")
+    assert played.rc == 0, played.output
+    assert "1 states were read" in played.stdout
+    played = play("- import_playbook: capacityops.bmc_helix.check_tenant", env={"HELIX_ACCESS_KEY": "wrong-key-0123"})
+    assert played.rc != 0
+    assert "Check access_key and access_secret_key" in played.task("Verify that no check failed")["msg"]
