@@ -41,4 +41,4 @@ def main(names: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(main(sys.argv[1:])))
+    sys.exit("\n".join(main(sys.argv[1:])) or None)
