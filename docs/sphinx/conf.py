@@ -13,11 +13,13 @@ from typing import Any
 
 project = "capacityops.bmc_helix"
 copyright = "2026, CapacityOps"  # noqa: A001 - the name is Sphinx's
-html_title = "BMC Helix ETLs by Ansible"
+html_title = "BMC Helix ETLs with Ansible"
 
 extensions = ["sphinx.ext.intersphinx", "sphinx_antsibull_ext"]
 # The labels of Ansible's documentation that the pages of plugins refer to. Its inventory would have to be downloaded.
 LABELS = """\
+ansible_collections.ansible.builtin.slurp_module std:label -1 collections/ansible/builtin/slurp_module.html#$ slurp
+ansible_collections.ansible.builtin.stat_module std:label -1 collections/ansible/builtin/stat_module.html#$ stat
 action_plugins std:label -1 plugins/action.html#action-plugins Action plugins
 ansible_configuration_settings std:label -1 reference_appendices/config.html#$ Ansible Configuration Settings
 common_return_values std:label -1 reference_appendices/common_return_values.html#$ Return Values
