@@ -106,7 +106,7 @@ class Credentials:
             raise MissingOptionError(
                 "No credentials were provided.",
                 remedy="Set access_key and access_secret_key, or token: as options, as the variables helix_access_key,"
-                " helix_access_secret_key, and helix_token (lookup only), or as the environment variables"
+                " helix_access_secret_key, and helix_token, or as the environment variables"
                 " HELIX_ACCESS_KEY, HELIX_ACCESS_SECRET_KEY, and HELIX_TOKEN.",
             )
 
