@@ -68,9 +68,7 @@ _EXAMPLE = "https://acme-itom.onbmc.com"
 
 def ways(option: str) -> str:
     """How to set a connection option, for messages."""
-    return f"the option {option}, the variable helix_{option}, or the environment variable " + (
-        CONNECTION[option].env
-    )
+    return f"the option {option}, the variable helix_{option}, or the environment variable " + (CONNECTION[option].env)
 
 
 def nonempty_env(*names: str) -> str:
