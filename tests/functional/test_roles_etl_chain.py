@@ -62,7 +62,11 @@ def test_steps_run_in_order_and_etls_of_a_step_together(
     done = chain(
         [
             {"name": "imports", "etl_id": [1, 2]},
-            {"name": "by name", "etl_name": "Import 3", "run_execution_properties": {"n": 1, "flag": True, "day": "1"}},
+            {
+                "name": "by name",
+                "etl_name": "Import 3",
+                "run_execution_properties": {"n": 1, "flag": "true", "day": "1"},
+            },
             {"etl_id": 4, "when": False},
         ],
         **SHOW,
