@@ -239,8 +239,8 @@ def _chain(chain: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]
         for etl in step["etls"]:
             name = etl.get("etl_name") or names.get(etl["etl_id"]) or f"ETL {etl['etl_id']}"
             group = "failed" if etl["failed"] else "attention" if etl["outcome"] == "warning" else "healthy"
-            bar = _bar(_times(etl), first, last) if etl.get("timeline") else {}
-            lines.append({"name": name, "step": title, "outcome": etl["outcome"], "group": group, "bar": bar})
+            drawn = _bar(_times(etl), first, last) if etl.get("timeline") else {}
+            lines.append({"name": name, "step": title, "outcome": etl["outcome"], "group": group, "bar": drawn})
         if not step["etls"]:
             group = "failed" if step["failed"] else "off"
             lines.append({"name": title, "step": "", "outcome": step["outcome"], "group": group, "bar": {}})

@@ -396,10 +396,10 @@ class Transport:
             pause = backoff(attempt, answer.retry_after() if answer else None)
             too_late = deadline is not None and self.clock.now() + pause > deadline
             if not retried or attempt >= left or too_late:
+                if answer is not None:
+                    return answer
                 if failure:
                     raise failure
-                assert answer is not None  # noqa: S101 - for mypy
-                return answer
             self.clock.sleep(pause)
             attempt += 1
 

@@ -10,7 +10,7 @@ one already seen comes from a replica that lags behind and is dropped here, for 
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Callable
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan as planning
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
@@ -241,16 +241,28 @@ class Observer:
         """What is seen now, as an end; None if it is none yet."""
         policy = self._policy
         before = self.baseline or status
-        facts: dict[str, Any] = {"since": self.since, "seen_executing": self.seen_executing}
-        facts["fail_on_warning"] = policy.fail_on_warning
         if policy.action == "wait":
-            return planning.judge_wait(policy.until, before, status, times_none=self.trusted_nones(), **facts)
+            return planning.judge_wait(
+                policy.until,
+                before,
+                status,
+                seen_executing=self.seen_executing,
+                since=self.since,
+                fail_on_warning=policy.fail_on_warning,
+                times_none=self.trusted_nones(),
+            )
         if policy.action in ("stop", "kill"):
             verdict = planning.judge_idle(before, status, policy.action, self.trusted_nones())
         elif policy.action == "schedule":
             verdict = planning.judge_schedule(before, status, self.since)
         else:
-            verdict = planning.judge_run(before, status, **facts)
+            verdict = planning.judge_run(
+                before,
+                status,
+                seen_executing=self.seen_executing,
+                since=self.since,
+                fail_on_warning=policy.fail_on_warning,
+            )
         if policy.wait:
             return verdict
         # The response was lost, and the task does not wait: it is enough to see that the request had an effect.

@@ -536,7 +536,8 @@ class _Tenant:
                 " capacity_optimization.admin.admin_section_edit.",
             )
         refused = re.search("forbid|denied|permission|authori", answer.text(), re.IGNORECASE)
-        if self.unknown and answer.status == self.unknown.status in (400, 404) and not refused:
+        same = self.unknown is not None and answer.status == self.unknown.status
+        if same and answer.status in (400, 404) and not refused:
             self.profile["permissions"] = ["read", "write"]
             return Row("ok", "This key may start and stop ETLs.", details=details)
         msg = f"A stop request for an ETL that does not exist returned HTTP {answer.status}, which proves nothing."

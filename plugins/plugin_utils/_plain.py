@@ -12,7 +12,7 @@ structure stays a text. A value encrypted with C(!vault) arrives as an object of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 
@@ -24,7 +24,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):
         return [plain(item) for item in value]
-    return value.isoformat() if type(value) is date else str(value)
+    is_day = isinstance(value, date) and not isinstance(value, datetime)
+    return value.isoformat() if is_day else str(value)
 
 
 def items(value: Any) -> list[Any]:

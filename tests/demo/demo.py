@@ -101,7 +101,7 @@ def vary(name: str, env: dict[str, str], control: Control, arguments: list[str])
 @contextlib.contextmanager
 def controller(env: dict[str, str]) -> Iterator[dict[str, str]]:
     """A fake of AWX's API, and the collection awx.awx beside the installed one."""
-    site = next(Path(sys.prefix).glob("lib/python3.*/site-packages"))
+    (site,) = Path(sys.prefix).glob("lib/python3.*/site-packages")
     env = {**env, "ANSIBLE_COLLECTIONS_PATH": f"{env['ANSIBLE_COLLECTIONS_PATH']}{os.pathsep}{site}"}
     with FakeAwxServer() as server:
         yield {**env, "CONTROLLER_HOST": server.url, "CONTROLLER_OAUTH_TOKEN": TOKEN}

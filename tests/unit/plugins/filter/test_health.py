@@ -326,8 +326,8 @@ def test_the_time_line_of_a_chain() -> None:
         ("Two", "1. a", "failed"),
         ("2. b", "", "off"),
     ]
-    bar = told["lines"][0]["bar"]
-    assert bar == {"took": "20 s", "wait_left": 0, "wait_width": 25, "left": 25, "width": 25}
+    drawn = told["lines"][0]["bar"]
+    assert drawn == {"took": "20 s", "wait_left": 0, "wait_width": 25, "left": 25, "width": 25}
     assert told["lines"][1]["bar"]["left"] == 50
     assert (told["scale"], told["took"]) == (["00:00:00", "+20 s", "00:00:40"], "3 min 20 s")
 
