@@ -479,7 +479,8 @@ class Transport:
         slow = not reason and has(low.ConnectTimeoutError)
         invalid = has(http.client.HTTPException, low.InvalidHeader) and not has(ConnectionError)
         large = f"the response is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB"
-        ca = f"Correct the server certificate, or set ca_path (helix_ca_path, HELIX_CA_PATH) to the correct CA. {self.trust}"
+        ca = "Correct the server certificate, or set ca_path (helix_ca_path, HELIX_CA_PATH) to the correct CA."
+        ca = f"{ca} {self.trust}"
         # The first that applies: kind, words, remedy, and whether the server may have acted (done), and whether to
         # retry a read. With TLS 1.3, a handshake can fail after the server has read the request.
         rules: tuple[tuple[object, str, str, str, str], ...] = (
