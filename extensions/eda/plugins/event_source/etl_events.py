@@ -109,7 +109,8 @@ LEVEL = ("status", "exit_code", "last_exec_ts")
 
 
 class Queue(Protocol):
-    async def put(self, event: dict[str, Any]) -> None: ...
+    async def put(self, event: dict[str, Any]) -> None:
+        """What ansible-rulebook passes in."""
 
 
 class EventSourceError(Exception):
