@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Any
 
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import rfc3339
 from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._plain import items, plain
 
 Record = Mapping[str, Any]
@@ -93,8 +93,8 @@ def chain_record(
         "changed": taken and bool(done.get("changed")),
         "failed": failed,
         "msg": done.get("msg", "") if taken else MESSAGES[turn],
-        "started_at": _time(began) if taken else None,
-        "ended_at": _time(ended) if taken else None,
+        "started_at": rfc3339(float(began)) if taken else None,
+        "ended_at": rfc3339(float(ended)) if taken else None,
         "elapsed_seconds": round(float(ended) - float(began), 1) if taken else 0.0,
         "etls": etls,
         "error": done.get("error") if taken else None,
@@ -145,8 +145,8 @@ def chain_result(
         "msg": f"The chain failed ({summary}). {told}"
         if failed
         else f"The chain {'would do this' if planned else 'succeeded'} ({summary}).",
-        "started_at": _time(began),
-        "ended_at": _time(ended),
+        "started_at": rfc3339(float(began)),
+        "ended_at": rfc3339(float(ended)),
         "elapsed_seconds": round(float(ended) - float(began), 1),
         "failed_steps": [record["name"] for record in records if record["failed"]],
         "steps": list(records),
@@ -210,10 +210,6 @@ def _etls(records: Sequence[Record]) -> list[Mapping[str, Any]]:
 
 def _words(outcome: object) -> str:
     return str(outcome).replace("_", " ")
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(float(seconds), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class FilterModule:

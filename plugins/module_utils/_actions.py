@@ -26,6 +26,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Record, Request
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Host, Notes
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import (
+    NEVER,
     EtlStatus,
     from_public,
     matches,
@@ -41,7 +42,7 @@ LAST_RESULTS: dict[str, Callable[[EtlStatus], bool]] = {
     "warning": lambda status: status.exit_code == "WARNING" and status.state != "ABORTED",
     "failed": lambda status: status.exit_code not in (None, "OK", "WARNING") and status.state != "ABORTED",
     "aborted": lambda status: status.state == "ABORTED",
-    "never": lambda status: status.state == "none" and not status.last_exec_ts,
+    "never": lambda status: status.state == NEVER and not status.last_exec_ts,
 }
 _POLICY_OPTIONS = (
     *("wait", "wait_timeout", "start_timeout", "poll_interval", "if_running", "max_age"),
@@ -273,7 +274,7 @@ def _baselines(given: Sequence[Mapping[str, Any]] | None) -> dict[int, Baseline]
                 "An item of baseline is not an entry of an earlier result.",
                 remedy='Set baseline to the etls list that etl_action returned, for example "{{ started.etls }}".',
             )
-        # Nothing was started if the last run was fresh enough: nobody waits for a run newer than that.
+        # Nothing was started if the last run was fresh enough, so there is no newer run to wait for.
         if item.get("outcome") != "fresh":
             started_at = item.get("started_at")
             baselines[int(etl_id)] = Baseline(
@@ -476,7 +477,7 @@ def _info_entry(etl: Etl, look: EtlStatus | HelixError | None, now: float) -> di
     if isinstance(look, HelixError):
         entry.update(msg=look.sentence(), error=look.facts())
     elif look is not None:
-        moment = parse_rfc3339(look.last_exec_ts)
+        moment = look.moment
         entry.update(look.public(), kind=look.kind, executing=look.executing)
         entry["age_seconds"] = None if moment is None else max(0, int(now - moment))
     return entry

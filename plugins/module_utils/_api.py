@@ -104,7 +104,7 @@ class HelixApi:
     def __init__(self, transport: Transport, tokens: TokenSource, url: str) -> None:
         self.transport = transport
         self.tokens = tokens
-        self._url = url
+        self.url = url
         self._lock = threading.Lock()
         self._etls: list[Etl] | None = None
 
@@ -227,7 +227,7 @@ class HelixApi:
 
         :param write: what the request is called in messages, if it must not be repeated.
         """
-        url = self._url + path
+        url = self.url + path
         rejected = None
         for last in (False, True):
             if write:
@@ -263,7 +263,7 @@ class HelixApi:
             raise
 
     def _decoded(self, answer: Answer, method: str, path: str) -> Any:
-        return decoded(answer, method, self._url + path, self.transport.redactor)
+        return decoded(answer, method, self.url + path, self.transport.redactor)
 
     def _wrong_shape(self, answer: Answer, method: str, path: str, what: str, data: Any) -> NoReturn:
         raise AnswerError(
@@ -309,14 +309,14 @@ class HelixApi:
             )
         if status in (400, 404) and etl_id is not None and self._is_missing(etl_id, answer):
             raise EtlNotFoundError(
-                f"There is no ETL {etl_id} on {self._url}, or it is not visible to this key (HTTP {status}).",
+                f"There is no ETL {etl_id} on {self.url}, or it is not visible to this key (HTTP {status}).",
                 remedy="Check the ID in the console (Administration > ETL and system tasks > ETL tasks), and the"
                 " task groups of the key.",
                 **facts,
             )
         if status == 404:
             raise AnswerError(
-                f"{what} returned HTTP 404: {self._url} has no ETL service at {path}.",
+                f"{what} returned HTTP 404: {self.url} has no ETL service at {path}.",
                 kind="wrong_address",
                 remedy="Check url. The service requires BMC Helix Continuous Optimization 22.4 or later; TrueSight"
                 " Capacity Optimization does not provide it.",

@@ -90,6 +90,28 @@ def connection_argument_spec() -> dict[str, dict[str, Any]]:
     return spec
 
 
+def selection_argument_spec() -> dict[str, dict[str, Any]]:
+    """The options that select ETLs."""
+    return {
+        "etl_id": {"type": "list", "elements": "int", "aliases": ["etl_ids"]},
+        "etl_name": {"type": "list", "elements": "str", "aliases": ["etl_names"]},
+        "name_pattern": {"type": "list", "elements": "str"},
+        "exclude": {"type": "list", "elements": "str"},
+    }
+
+
+def last_result_argument_spec() -> dict[str, dict[str, Any]]:
+    """The options that select among those ETLs by their last result."""
+    return {
+        "last_result": {
+            "type": "list",
+            "elements": "str",
+            "choices": ["failed", "aborted", "warning", "ok", "never"],
+        },
+        "allow_empty": {"type": "bool", "default": True},
+    }
+
+
 def base_url(text: str | None, option: str, allow_http: bool) -> str:
     """A base address as C(https://host[:port][/prefix]), without the path of an API and without a slash at the end.
 

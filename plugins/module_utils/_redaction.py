@@ -20,7 +20,7 @@ SHORTEST = 4
 _COMMON = frozenset(("true", "false", "none", "null"))
 #: How much of a text is scanned, and how much more, so that a secret at the end of it is found as a whole.
 _SCANNED, _SLACK = 64 * 1024, 16 * 1024
-#: Tokens and passwords that nobody registered: JWTs, Authorization headers, user:password@ in addresses.
+#: Tokens and passwords that were not registered: JWTs, Authorization headers, user:password@ in addresses.
 _LOOKS_SECRET = re.compile(
     r"eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){0,2}"
     r"|(?i:\b(?:bearer|basic))\s+(?=[^\s\"']*[0-9])[A-Za-z0-9._~+/=-]{8,}"

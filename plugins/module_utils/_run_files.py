@@ -252,14 +252,12 @@ class Claim:
         self._write(self._note)
 
     def sent(self, request: Request | None) -> None:
-        """What became of it; None: it was certainly not carried out."""
-        if self._note is None:
-            return
+        """Remember the request that was sent. Without one the server certainly did nothing, and the note goes."""
         if request is None:
-            self._write(None)
-            return
-        self._note.request_id = request.request_id
-        self._write(self._note)
+            self.drop()
+        elif self._note is not None:
+            self._note.request_id = request.request_id
+            self._write(self._note)
 
     def begun(self) -> None:
         if self._note is not None and not self._note.begun:

@@ -31,8 +31,12 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _stat
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import ETLS_PATH, Etl, connect
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer, place
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import base_url
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import Credentials, TokenSource, jwt_claims
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import (
+    Credentials,
+    TokenSource,
+    claim_number,
+    jwt_claims,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Host
@@ -70,7 +74,7 @@ class Row(NamedTuple):
 
 
 class Check(NamedTuple):
-    """One check, and the checks without which it makes no sense."""
+    """One check, and the checks that it depends on."""
 
     name: str
     needs: Sequence[str]
@@ -150,10 +154,7 @@ class _Tenant:
         self.host = host
         limits = {"request_timeout": min(options["request_timeout"], EXCHANGE), "retries": 0}
         self.api = connect({**options, **limits}, host.redactor, host.clock)
-        allow_http = bool(options["allow_http"])
-        self.url = base_url(options["url"], "url", allow_http)
-        portal = (options["login_url"] or "").strip()
-        self.login_url = base_url(portal, "login_url", allow_http) if portal else self.url
+        self.url, self.login_url = self.api.url, self.api.tokens.login_url
         self.profile: dict[str, Any] = {"format_version": 1, "collection_version": http.VERSION}
         self.deadline = host.clock.now() + TOTAL
         self.rejected: dict[str, errors.TransportError] = {}
@@ -357,7 +358,7 @@ class _Tenant:
         self.profile["token_claims"] = "readable" if claims else "opaque"
         if not claims:
             return Row("ok", "The claims of the token cannot be read. It is renewed every ten minutes.")
-        expires, issued = (_seconds(claims.get(name)) for name in ("exp", "iat"))
+        expires, issued = (claim_number(claims.get(name)) for name in ("exp", "iat"))
         self.profile["token_exp"] = expires is not None
         if expires is None:
             return Row("ok", "The token has no expiry (exp). It is renewed every ten minutes.")
@@ -442,11 +443,12 @@ class _Tenant:
         raise errors.AnswerError("The response to a status request changes.", remedy="Run the task again.")
 
     def _values(self) -> Row:
-        statuses = [status_of.parse_status(data) or status_of.EtlStatus("none") for _answer, data in self.samples]
+        never = status_of.EtlStatus(status_of.NEVER)
+        statuses = [status_of.parse_status(data) or never for _answer, data in self.samples]
         fields = [data for _answer, data in self.samples if isinstance(data, dict)]
         states, exits = (self._words(data.get(name) for data in fields) for name in ("status", "exit_code"))
         times = [data["last_exec_ts"] for data in fields if data.get("last_exec_ts")]
-        without = [(a, data) for (a, data), status in zip(self.samples, statuses) if status.state == "none"]
+        without = [(a, data) for (a, data), status in zip(self.samples, statuses) if status.state == never.state]
         forms = Counter(time_format(value) for value in times)
         self.profile.update(
             state_words=states,
@@ -580,11 +582,6 @@ def _version(name: str) -> str | None:
 def _port(address: str) -> int:
     parts = urlsplit(address)
     return parts.port or (80 if parts.scheme == "http" else 443)
-
-
-def _seconds(value: Any) -> float | None:
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e11
-    return float(value) if usable else None
 
 
 def _usual(values: Iterable[Any]) -> Any:

@@ -46,8 +46,8 @@ def jwt_claims(token: str) -> dict[str, Any]:
     return claims if isinstance(claims, dict) else {}
 
 
-def _number(value: Any) -> float | None:
-    # A claim beyond the year 5000 or below zero is not a time.
+def claim_number(value: Any) -> float | None:
+    """Seconds since 1970 of a time claim. Beyond the year 5000 or below zero it is not a time: None."""
     usable = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e11
     return float(value) if usable else None
 
@@ -57,7 +57,7 @@ def usable_life(token: str, server_now: float) -> float:
 
     From its C(exp) claim and the clock of the server; without C(exp), a fixed time.
     """
-    expires = _number(jwt_claims(token).get("exp"))
+    expires = claim_number(jwt_claims(token).get("exp"))
     if expires is None:
         return BLIND_LIFE
     left = expires - server_now
@@ -123,7 +123,7 @@ class TokenSource:
 
     def __init__(self, transport: Transport, login_url: str, credentials: Credentials) -> None:
         self._transport = transport
-        self._login_url = login_url
+        self.login_url = login_url
         self._credentials = credentials
         # One thread logs in, the others wait for its result.
         self._lock = threading.RLock()
@@ -175,7 +175,7 @@ class TokenSource:
 
     def _renew(self, retries: int | None, deadline: float | None) -> None:
         if not self._credentials.has_keys:
-            expires = _number(jwt_claims(self._token).get("exp"))
+            expires = claim_number(jwt_claims(self._token).get("exp"))
             when = f" It expired at {rfc3339(expires)}." if expires and expires <= self._now() else ""
             raise AuthenticationError(
                 f"The token in the option token has expired or is no longer accepted (HTTP 401).{when}",
@@ -199,20 +199,20 @@ class TokenSource:
         if keys.tenant_id:
             payload["tenant_id"] = keys.tenant_id
         # A login changes nothing on the server, so it may be repeated like a read.
-        answer = self._transport.read("POST", self._login_url + LOGIN_PATH, {}, payload, retries, deadline)
+        answer = self._transport.read("POST", self.login_url + LOGIN_PATH, {}, payload, retries, deadline)
         if answer.status not in (200, 201):
             raise self._login_failed(answer)
         self._take(answer)
 
     def _take(self, answer: Answer) -> None:
-        data = decoded(answer, "POST", self._login_url + LOGIN_PATH, self._transport.redactor)
+        data = decoded(answer, "POST", self.login_url + LOGIN_PATH, self._transport.redactor)
         fields = data if isinstance(data, dict) else {}
         secrets = [fields.get(name) for name in ("json_web_token", "token", "principal_id")]
         self._transport.redactor.add(*(secret for secret in secrets if isinstance(secret, str)))
         token = secrets[0]
         if not isinstance(token, str) or not token:
             raise AnswerError(
-                f"The login at {self._login_url} returned HTTP {answer.status} without a json_web_token.",
+                f"The login at {self.login_url} returned HTTP {answer.status} without a json_web_token.",
                 http_status=answer.status,
                 method="POST",
                 path=LOGIN_PATH,
@@ -225,7 +225,7 @@ class TokenSource:
 
     def _login_failed(self, answer: Answer) -> AnswerError:
         status = answer.status
-        login = f"The login at {self._login_url}"
+        login = f"The login at {self.login_url}"
         facts: dict[str, Any] = {
             "http_status": status,
             "method": "POST",

@@ -390,7 +390,9 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
     connection_argument_spec,
+    last_result_argument_spec,
     nonempty_env,
+    selection_argument_spec,
 )
 
 
@@ -399,16 +401,8 @@ def main() -> None:
         argument_spec={
             **connection_argument_spec(),
             "action": {"type": "str", "required": True, "choices": ["run", "schedule", "stop", "kill"]},
-            "etl_id": {"type": "list", "elements": "int", "aliases": ["etl_ids"]},
-            "etl_name": {"type": "list", "elements": "str", "aliases": ["etl_names"]},
-            "name_pattern": {"type": "list", "elements": "str"},
-            "exclude": {"type": "list", "elements": "str"},
-            "last_result": {
-                "type": "list",
-                "elements": "str",
-                "choices": ["failed", "aborted", "warning", "ok", "never"],
-            },
-            "allow_empty": {"type": "bool", "default": True},
+            **selection_argument_spec(),
+            **last_result_argument_spec(),
             "confirm_all": {"type": "bool", "default": False},
             "run_execution_properties": {"type": "dict", "default": {}},
             "secret_run_execution_properties": {"type": "dict", "default": {}, "no_log": True},

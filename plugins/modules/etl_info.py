@@ -135,17 +135,17 @@ error:
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import inform
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
+    connection_argument_spec,
+    selection_argument_spec,
+)
 
 
 def main() -> None:
     module = HelixModule(
         argument_spec={
             **connection_argument_spec(),
-            "etl_id": {"type": "list", "elements": "int", "aliases": ["etl_ids"]},
-            "etl_name": {"type": "list", "elements": "str", "aliases": ["etl_names"]},
-            "name_pattern": {"type": "list", "elements": "str"},
-            "exclude": {"type": "list", "elements": "str"},
+            **selection_argument_spec(),
             "gather_status": {"type": "bool", "default": True},
             "max_parallel": {"type": "int", "default": 8},
         },

@@ -121,23 +121,19 @@ error:
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import wait_for
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
+    connection_argument_spec,
+    last_result_argument_spec,
+    selection_argument_spec,
+)
 
 
 def main() -> None:
     module = HelixModule(
         argument_spec={
             **connection_argument_spec(),
-            "etl_id": {"type": "list", "elements": "int", "aliases": ["etl_ids"]},
-            "etl_name": {"type": "list", "elements": "str", "aliases": ["etl_names"]},
-            "name_pattern": {"type": "list", "elements": "str"},
-            "exclude": {"type": "list", "elements": "str"},
-            "last_result": {
-                "type": "list",
-                "elements": "str",
-                "choices": ["failed", "aborted", "warning", "ok", "never"],
-            },
-            "allow_empty": {"type": "bool", "default": True},
+            **selection_argument_spec(),
+            **last_result_argument_spec(),
             "details": {"type": "str", "choices": ["auto", "full"], "default": "auto"},
             "until": {"type": "str", "choices": ["finished", "executing", "idle"], "default": "finished"},
             "baseline": {"type": "list", "elements": "dict"},

@@ -140,6 +140,17 @@ def play(environment: dict[str, str], simulator: SimulatorProcess, tmp_path: Pat
 
 
 @pytest.fixture
+def playbook(play: Callable[..., Played]) -> Callable[..., Played]:
+    """Run a playbook of the collection: `playbook("etl_health", {"etl_health_html": "…"})`."""
+
+    def run(name: str, variables: Optional[Mapping[str, Any]] = None, **keywords: Any) -> Played:
+        text = f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{name}\n"
+        return play(text, extra=dict(variables or {}), timeout=250, **keywords)
+
+    return run
+
+
+@pytest.fixture
 def adhoc(environment: dict[str, str], simulator: SimulatorProcess, tmp_path: Path) -> Callable[..., Played]:
     """Run one module with the `ansible` command: `adhoc("etl_action", {"action": "run", "etl_id": 321})`."""
 

@@ -17,7 +17,6 @@ import http.client
 import io
 import json
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,8 +28,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from ansible.module_utils import basic
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.modules import etl_action, etl_info, etl_wait, tenant_info
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import FakeClock
 
 from tests.functional.support import base_environment, without_internals
 from tests.simulator.client import SimulatorProcess
@@ -49,22 +48,22 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-class SimulatedClock(Clock):
+class SimulatedClock(FakeClock):
     """The library's clock. Its sleep pushes the simulator forward, stopping where something is to happen.
 
     `linger` is how many real seconds its sleeps take together, for faults that delay an answer in real time.
     """
 
+    # An answer of the simulator takes real time.
+    first_sleeps, first_pause, patience = 20, 0.005, 20
+
     def __init__(self, url: str) -> None:
+        super().__init__()
         address = urlsplit(url)
         # Kept open: it is used for every sleep.
         self._connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
         self.linger = 0.0
-        self._now = 0.0
         self._wall = time.time()
-        self._changed = threading.Condition(threading.RLock())
-        self._sleeping: dict[threading.Thread, float] = {}
-        self._sleeps = 0
         self._events: list[tuple[float, Callable[[], Any]]] = []
 
     def at(self, seconds: float, happens: Callable[[], Any]) -> None:
@@ -77,38 +76,14 @@ class SimulatedClock(Clock):
 
     def now(self) -> float:
         with self._changed:
-            return self._now
+            return self.elapsed
 
     def wall(self) -> float:
         return self._wall + self.now()
 
     def sleep(self, seconds: float) -> None:
-        """The threads of the engine sleep together; see FakeClock in the unit tests."""
-        me = threading.current_thread()
-        with self._changed:
-            target = self._now + max(0.0, seconds)
-            assert target < _LONGEST_LIFE, "the library waits for ever"
-            if not me.name.startswith("etl-"):
-                self._pass(target)
-                return
-            self._sleeping[me] = target
-            self._changed.notify_all()
-            self._sleeps += 1
-            if self._sleeps <= 20:
-                self._changed.wait(0.005)  # the other threads may not have been started yet
-            quiet = 0
-            while self._now < target:
-                if quiet > 20 or not self._is_any_busy():
-                    self._pass(max(self._now, min(self._sleeping.values())))
-                    self._sleeping = {t: end for t, end in self._sleeping.items() if end > self._now}
-                    self._changed.notify_all()
-                    quiet = 0
-                elif not self._changed.wait(0.02):
-                    quiet += 1
-            self._sleeping.pop(me, None)
-
-    def _is_any_busy(self) -> bool:
-        return any(t.name.startswith("etl-") and t not in self._sleeping for t in threading.enumerate())
+        assert self.now() + seconds < _LONGEST_LIFE, "the library waits for ever"
+        super().sleep(seconds)
 
     def _pass(self, target: float) -> None:
         while self._events and self._events[0][0] <= target:
@@ -121,12 +96,12 @@ class SimulatedClock(Clock):
             time.sleep(_SHORT)
 
     def _go_to(self, moment: float) -> None:
-        if moment > self._now:
-            self._connection.request("POST", "/_simulator/clock", json.dumps({"advance": moment - self._now}))
+        if moment > self.elapsed:
+            self._connection.request("POST", "/_simulator/clock", json.dumps({"advance": moment - self.elapsed}))
             answer = self._connection.getresponse()
             answer.read()
             assert answer.status == 200
-            self._now = moment
+            self.elapsed = moment
 
 
 @dataclass

@@ -12,7 +12,7 @@ import shutil
 import stat
 import subprocess
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Optional
@@ -25,17 +25,6 @@ from tests.simulator.client import Control, SimulatorProcess
 pytestmark = pytest.mark.timeout(300)
 Playbook = Callable[..., Played]
 ROLE = "capacityops.bmc_helix.etl_health"
-
-
-@pytest.fixture
-def playbook(play: Callable[..., Played]) -> Playbook:
-    """Run a playbook of the collection: `playbook("etl_health", {"etl_health_html": "…"})`."""
-
-    def run(name: str, variables: Optional[Mapping[str, Any]] = None, **keywords: Any) -> Played:
-        text = f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{name}\n"
-        return play(text, extra=dict(variables or {}), timeout=250, **keywords)
-
-    return run
 
 
 def shown(done: Played) -> list[str]:

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -18,17 +18,6 @@ from tests.simulator.client import SimulatorProcess
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 Playbook = Callable[..., Played]
-
-
-@pytest.fixture
-def playbook(play: Callable[..., Played]) -> Playbook:
-    """Run a playbook of the collection: `playbook("etl_action", {"etl_action_etl_id": "1"})`."""
-
-    def run(name: str, variables: Optional[Mapping[str, Any]] = None, **keywords: Any) -> Played:
-        text = f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{name}\n"
-        return play(text, extra=dict(variables or {}), timeout=250, **keywords)
-
-    return run
 
 
 # ---- etl_action

@@ -81,11 +81,17 @@ class FakeClock(Clock):
     that sleeps cannot be told from a busy one, so time moves after a short real pause, too.
     """
 
+    #: How many sleeps wait for real, and how long: the other threads may not have been started yet.
+    first_sleeps, first_pause = 10, 0.002
+    #: How many real pauses of 20 ms a thread that seems busy gets before time moves.
+    patience = 4
+
     def __init__(self) -> None:
         self.elapsed = 0.0
         self.slept: list[float] = []
         self._changed = threading.Condition()
         self._sleeping: dict[threading.Thread, float] = {}
+        self._sleeps = 0
 
     def now(self) -> float:
         return 5000.0 + self.elapsed
@@ -99,18 +105,19 @@ class FakeClock(Clock):
         me = threading.current_thread()
         with self._changed:
             self.slept.append(seconds)
-            if not me.name.startswith("etl-"):
-                self.elapsed += seconds
-                return
             ends = self.elapsed + seconds
+            if not me.name.startswith("etl-"):
+                self._pass(ends)
+                return
             self._sleeping[me] = ends
             self._changed.notify_all()
-            if len(self.slept) <= 10:
-                self._changed.wait(0.002)  # the other threads may not have been started yet
+            self._sleeps += 1
+            if self._sleeps <= self.first_sleeps:
+                self._changed.wait(self.first_pause)
             quiet = 0
             while self.elapsed < ends:
-                if quiet > 4 or not self._is_any_busy():
-                    self.elapsed = max(self.elapsed, min(self._sleeping.values()))
+                if quiet > self.patience or not self._is_any_busy():
+                    self._pass(max(self.elapsed, min(self._sleeping.values())))
                     self._sleeping = {t: end for t, end in self._sleeping.items() if end > self.elapsed}
                     self._changed.notify_all()
                     quiet = 0
@@ -120,6 +127,9 @@ class FakeClock(Clock):
 
     def _is_any_busy(self) -> bool:
         return any(t.name.startswith("etl-") and t not in self._sleeping for t in threading.enumerate())
+
+    def _pass(self, target: float) -> None:
+        self.elapsed = target
 
     def pass_by(self, seconds: float) -> None:
         with self._changed:
