@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._action import HelixAction
+from ..plugin_utils._action import HelixAction
 
 
 class ActionModule(HelixAction):

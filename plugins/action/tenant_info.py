@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._action import HelixAction
+from ..plugin_utils._action import HelixAction
 
 
 class ActionModule(HelixAction):

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import rfc3339
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._plain import items, plain
+from ..module_utils._status import rfc3339
+from ..plugin_utils._plain import items, plain
 
 Record = Mapping[str, Any]
 

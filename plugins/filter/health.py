@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import parse_rfc3339, rfc3339
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils import _health as health
+
+from ..module_utils._status import parse_rfc3339, rfc3339
+from ..plugin_utils import _health as health
 
 Verdicts = Sequence[Mapping[str, Any]]
 

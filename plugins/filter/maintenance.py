@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._plain import plain
+from ..plugin_utils._plain import plain
 
 Etl = Mapping[str, Any]
 #: What a module returned, as registered.

@@ -100,17 +100,13 @@ from ansible.errors import AnsibleLookupError, AnsibleOptionsError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
-    AuthenticationError,
-    HelixError,
-    MissingLibraryError,
-    OptionError,
-)
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import PrivateFolderError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import rfc3339
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._token_cache import shared_token
+
+from ..module_utils._errors import AuthenticationError, HelixError, MissingLibraryError, OptionError
+from ..module_utils._options import CONNECTION
+from ..module_utils._redaction import Redactor
+from ..module_utils._run_files import PrivateFolderError
+from ..module_utils._status import rfc3339
+from ..plugin_utils._token_cache import shared_token
 
 try:
     from ansible.module_utils.secrets import register_secret
@@ -208,8 +204,8 @@ class LookupModule(LookupBase):
 
         def fetch() -> tuple[str, float]:
             # Not at the top: it imports requests, which takes longer than a use that finds the token in the cache.
-            from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import connect
-            from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
+            from ..module_utils._api import connect
+            from ..module_utils._http import Clock
 
             tokens = connect(options, redactor, Clock()).tokens
             # Ansible reports what a worker writes to standard error, such as warnings of the libraries.
@@ -248,11 +244,7 @@ def _plain(name: str, kind: str, value: Any) -> Any:
 
 
 def _given_token(text: str) -> str:
-    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import (
-        checked_token,
-        jwt_claims,
-        usable_life,
-    )
+    from ..module_utils._token import checked_token, jwt_claims, usable_life
 
     token = checked_token(text, "The option token")
     if usable_life(token, time.time()) <= 0:

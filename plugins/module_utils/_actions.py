@@ -12,26 +12,16 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi, connect
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
-    EtlNotFoundError,
-    HelixError,
-    OptionError,
-)
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._execution import run_all
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._observer import Task
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import check_number, plain_properties
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Record, Request
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Host, Notes
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import (
-    NEVER,
-    EtlStatus,
-    from_public,
-    matches,
-    parse_rfc3339,
-)
+from . import _report as report
+from ._api import Etl, HelixApi, connect
+from ._errors import EtlNotFoundError, HelixError, OptionError
+from ._execution import run_all
+from ._observer import Task
+from ._options import check_number, plain_properties
+from ._plan import Policy
+from ._report import Record, Request
+from ._run_files import Host, Notes
+from ._status import NEVER, EtlStatus, from_public, matches, parse_rfc3339
 
 Warn = Callable[[str], None]
 #: More requests at a time do not help any server, and may hurt this one.

@@ -13,19 +13,12 @@ import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
-    AnswerError,
-    DeadlineError,
-    EtlNotFoundError,
-    HelixError,
-    OptionError,
-    RequestRefusedError,
-)
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer, Clock, Transport, decoded
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import base_url, check_number
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor, clean
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus, parse_status
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import Credentials, TokenSource
+from ._errors import AnswerError, DeadlineError, EtlNotFoundError, HelixError, OptionError, RequestRefusedError
+from ._http import Answer, Clock, Transport, decoded
+from ._options import base_url, check_number
+from ._redaction import Redactor, clean
+from ._status import EtlStatus, parse_status
+from ._token import Credentials, TokenSource
 
 #: The trailing slash is part of the printed address.
 ETLS_PATH = "/opt/api/v1/backend/etls/"

@@ -15,15 +15,15 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Callable
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan as planning
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError, RequestRefusedError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import backoff
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._observer import SETTLING, Observer, Task
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Decision, Verdict
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Record, Request
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Note
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, EtlStatus, rfc3339
+from . import _plan as planning
+from . import _report as report
+from ._errors import HelixError, RequestRefusedError
+from ._http import backoff
+from ._observer import SETTLING, Observer, Task
+from ._plan import Decision, Verdict
+from ._report import Record, Request
+from ._run_files import Note
+from ._status import NEVER, EtlStatus, rfc3339
 
 #: A stop or kill whose response was lost is repeated after this time if the ETL still executes.
 REPEAT_AFTER = 5.0

@@ -29,15 +29,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
-    AnswerError,
-    HelixError,
-    MissingLibraryError,
-    OptionError,
-    TransportError,
-)
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import parse_http_date
+from ._errors import AnswerError, HelixError, MissingLibraryError, OptionError, TransportError
+from ._redaction import Redactor
+from ._status import parse_http_date
 
 try:
     import requests

@@ -16,14 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
-    HelixError,
-    MissingLibraryError,
-    OptionError,
-)
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import CHANNEL, Channel, Host
+
+from ._errors import HelixError, MissingLibraryError, OptionError
+from ._http import Clock
+from ._redaction import Redactor
+from ._run_files import CHANNEL, Channel, Host
 
 try:
     from ansible.module_utils.secrets import register_secret

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import Callable
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan as planning
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import HelixApi
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import AuthenticationError, HelixError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import backoff
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy, Verdict
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Record, Request
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Notes
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, EtlStatus, rfc3339
+from . import _plan as planning
+from ._api import HelixApi
+from ._errors import AuthenticationError, HelixError
+from ._http import backoff
+from ._plan import Policy, Verdict
+from ._report import Record, Request
+from ._run_files import Notes
+from ._status import NEVER, EtlStatus, rfc3339
 
 #: Polls that are refused (401, 403, 404, TLS) are ignored for this long; a restarting gateway answers like that.
 REFUSAL_PATIENCE = 90.0

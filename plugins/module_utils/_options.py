@@ -17,7 +17,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from ansible.module_utils.common.parameters import env_fallback
 from ansible.module_utils.errors import AnsibleFallbackNotFound
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import MissingOptionError, OptionError
+
+from ._errors import MissingOptionError, OptionError
 
 
 class Option(NamedTuple):

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import OptionError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, OVER, EtlStatus, parse_rfc3339
+from ._errors import OptionError
+from ._status import NEVER, OVER, EtlStatus, parse_rfc3339
 
 ACTIONS = ("run", "schedule", "stop", "kill")
 IF_RUNNING = ("attach", "fail", "queue", "restart")

@@ -12,13 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
-    EtlNotFoundError,
-    HelixError,
-    RequestRefusedError,
-)
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy, describe_seconds
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus
+from ._errors import EtlNotFoundError, HelixError, RequestRefusedError
+from ._plan import Policy, describe_seconds
+from ._status import EtlStatus
 
 PAST = {"run": "started", "schedule": "scheduled", "stop": "stopped", "kill": "killed"}
 SEE_LOG = "See the ETL's log in the Helix console (the API does not provide it)."

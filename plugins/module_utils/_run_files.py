@@ -22,14 +22,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import OptionError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Request
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus, from_public
+from ._errors import OptionError
+from ._plan import Policy
+from ._redaction import Redactor
+from ._report import Request
+from ._status import EtlStatus, from_public
 
 if TYPE_CHECKING:  # the control node reads this file too, and must not import requests for it
-    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
+    from ._http import Clock
 
 #: Larger files are not ours.
 MAX_BYTES = 1024 * 1024

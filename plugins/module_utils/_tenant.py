@@ -25,21 +25,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _errors as errors
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _http as http
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _status as status_of
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import ETLS_PATH, Etl, connect
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer, place
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import (
-    Credentials,
-    TokenSource,
-    claim_number,
-    jwt_claims,
-)
+from . import _errors as errors
+from . import _http as http
+from . import _status as status_of
+from ._api import ETLS_PATH, Etl, connect
+from ._errors import HelixError
+from ._http import Answer, place
+from ._token import Credentials, TokenSource, claim_number, jwt_claims
 
 if TYPE_CHECKING:
-    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import Host
+    from ._run_files import Host
 
 #: Seconds for all checks, for one check, for one exchange, and for reading states.
 TOTAL, LONGEST, EXCHANGE, SAMPLING = 50.0, 20.0, 10.0, 8.0

@@ -16,16 +16,10 @@ import json
 import threading
 from typing import Any
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
-    AnswerError,
-    AuthenticationError,
-    HelixError,
-    MissingOptionError,
-    OptionError,
-)
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer, Transport, decoded
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import check_key, ways
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import rfc3339
+from ._errors import AnswerError, AuthenticationError, HelixError, MissingOptionError, OptionError
+from ._http import Answer, Transport, decoded
+from ._options import check_key, ways
+from ._status import rfc3339
 
 LOGIN_PATH = "/ims/api/v1/access_keys/login"
 #: Seconds for which a token without a readable expiry is used. The documented lifetime is 900 s.

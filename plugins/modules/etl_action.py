@@ -385,10 +385,10 @@ error:
       sample: Check the id in the console.
 """
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import act
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
+from ..module_utils._actions import act
+from ..module_utils._http import Clock
+from ..module_utils._module import HelixModule, serve
+from ..module_utils._options import (
     connection_argument_spec,
     last_result_argument_spec,
     nonempty_env,

@@ -132,13 +132,10 @@ error:
   sample: {"kind": "etl_not_found", "remedy": "Check the ids in the console, and the task groups of the key."}
 """
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import inform
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
-    connection_argument_spec,
-    selection_argument_spec,
-)
+from ..module_utils._actions import inform
+from ..module_utils._http import Clock
+from ..module_utils._module import HelixModule, serve
+from ..module_utils._options import connection_argument_spec, selection_argument_spec
 
 
 def main() -> None:

@@ -118,14 +118,10 @@ error:
   sample: {"kind": "timed_out", "remedy": "Run the task again to continue waiting, or raise wait_timeout."}
 """
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import wait_for
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
-    connection_argument_spec,
-    last_result_argument_spec,
-    selection_argument_spec,
-)
+from ..module_utils._actions import wait_for
+from ..module_utils._http import Clock
+from ..module_utils._module import HelixModule, serve
+from ..module_utils._options import connection_argument_spec, last_result_argument_spec, selection_argument_spec
 
 
 def main() -> None:

@@ -131,10 +131,10 @@ error:
   sample: {"kind": "authentication", "http_status": 401, "remedy": "Check access_key and access_secret_key."}
 """
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._module import HelixModule, serve
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import connection_argument_spec
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._tenant import examine
+from ..module_utils._http import Clock
+from ..module_utils._module import HelixModule, serve
+from ..module_utils._options import connection_argument_spec
+from ..module_utils._tenant import examine
 
 
 def main() -> None:

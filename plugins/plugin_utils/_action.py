@@ -18,11 +18,12 @@ from typing import Any
 from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import cut_off, summary
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import CHANNEL
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._progress import Reporter, Tail, farewells
+
+from ..module_utils._errors import HelixError
+from ..module_utils._options import CONNECTION
+from ..module_utils._report import cut_off, summary
+from ..module_utils._run_files import CHANNEL
+from ._progress import Reporter, Tail, farewells
 
 display = Display()
 

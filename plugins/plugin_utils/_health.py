@@ -15,13 +15,8 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import (
-    NEVER,
-    STATES,
-    fold,
-    matches,
-    parse_rfc3339,
-)
+
+from ..module_utils._status import NEVER, STATES, fold, matches, parse_rfc3339
 
 #: Worst first. An ETL with several findings gets the worst of them as its verdict.
 VERDICTS = ("failed", "unexpected_state", "stale", "unknown", "never_ran", "warning", "healthy")

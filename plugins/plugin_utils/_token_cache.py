@@ -16,12 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
-    AnswerError,
-    HelixError,
-    TransportError,
-)
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import PrivateFolder
+from ..module_utils._errors import AnswerError, HelixError, TransportError
+from ..module_utils._run_files import PrivateFolder
 
 #: Rejected keys are not tried again for so many seconds: portals lock keys after a few failures.
 REFUSED_SECONDS = 60.0

@@ -328,8 +328,9 @@ def imports(parsed: ast.Module) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, "relative imports confuse what Ansible packs"
             module = node.module or ""
+            if node.level:
+                module = ".".join(filter(None, [LIBRARY, module.replace("module_utils.", "")]))
             found |= {f"{module}.{alias.name}" for alias in node.names} if module == LIBRARY else {module}
     return found
 
