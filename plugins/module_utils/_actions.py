@@ -177,7 +177,8 @@ def _listed(api: HelixApi, wanted: Sequence[str], options: Mapping[str, Any]) ->
     try:
         return api.list_etls(deadline=api.transport.clock.now() + limit if limit else None)
     except HelixError as error:
-        raise report.unresolved(wanted, error) from None
+        told = ", ".join(repr(text) for text in wanted[:3]) + (" …" if len(wanted) > 3 else "")
+        raise error.reworded(f"{told} could not be looked up: {error.message}") from None
 
 
 def _is_excluded(etl_id: int, name: str, exclude: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from ._errors import AnswerError, DeadlineError, EtlNotFoundError, HelixError, OptionError, RequestRefusedError
 from ._http import Answer, Clock, Transport, decoded
@@ -24,6 +24,21 @@ from ._token import Credentials, TokenSource
 ETLS_PATH = "/opt/api/v1/backend/etls/"
 #: Actions whose request carries properties. The two others are documented without a body.
 WITH_PROPERTIES = ("run", "schedule")
+#: The rights that a key needs, by whether it writes.
+RIGHTS = {
+    False: "The key needs capacity_optimization.admin.etls_read or capacity_optimization.admin.admin_section_read.",
+    True: "The key needs capacity_optimization.custom_etl.edit or capacity_optimization.admin.admin_section_edit.",
+}
+_OTHER_PORTAL = "The tenant rejects tokens issued by this portal. Check url, login_url, and tenant_id."
+_OLD = (
+    "Check url. The service requires BMC Helix Continuous Optimization 22.4 or later; TrueSight Capacity Optimization"
+    " does not provide it."
+)
+_REDIRECTED = "redirects are not followed to avoid sending the token to another host."
+_FINAL_ADDRESS = "Set url to the final address (HTTPS, correct host, no additional path)."
+_FEWER = "Try again later, or lower max_parallel."
+_LATER = "Try again later. If the error persists, contact the administrator of the service."
+_CHECK = "Check url and the options of the task."
 
 
 class Etl(NamedTuple):
@@ -78,6 +93,20 @@ def connect(options: Mapping[str, Any], redactor: Redactor, clock: Clock, connec
     return HelixApi(transport, TokenSource(transport, login_url, credentials), url)
 
 
+class _Call(NamedTuple):
+    """A request to the service, and what messages call it."""
+
+    method: str
+    path: str
+    what: str
+    etl_id: int | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether it must not be repeated."""
+        return self.method == "POST"
+
+
 def _id(value: Any) -> int | None:
     """An id: an integer, or a string of digits. None for everything else: C(int()) accepts true, 8.7, and more."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
@@ -109,28 +138,18 @@ class HelixApi:
             return self._etls
 
     def _list_etls(self, retries: int | None, deadline: float | None) -> list[Etl]:
-        what = "The list of ETLs"
-        answer = self._exchange("GET", ETLS_PATH, retries=retries, deadline=deadline)
-        if answer.status not in (200, 204):
-            self._raise(answer, "GET", ETLS_PATH, what)
-        data = self._decoded(answer, "GET", ETLS_PATH)
+        call = _Call("GET", ETLS_PATH, "The list of ETLs")
+        answer, data = self._answered(call, None, retries, deadline)
         if not isinstance(data, (list, type(None))):
-            self._wrong_shape(answer, "GET", ETLS_PATH, what, data)
+            raise self._wrong_shape(call, answer, data)
         etls = []
         for item in data or ():
             etl_id = _id(item.get("etl_id")) if isinstance(item, dict) else None
             if etl_id is None:
-                self._wrong_shape(answer, "GET", ETLS_PATH, what, item)
-            configurations = item.get("run_configurations")
-            if not isinstance(configurations, list):
-                configurations = []
-            etls.append(
-                Etl(
-                    etl_id,
-                    self._text(item.get("name")),
-                    [self._configuration(c) for c in configurations if isinstance(c, dict)],
-                )
-            )
+                raise self._wrong_shape(call, answer, item)
+            found = item.get("run_configurations")
+            configurations = [c for c in found if isinstance(c, dict)] if isinstance(found, list) else []
+            etls.append(Etl(etl_id, self._text(item.get("name")), [self._configuration(c) for c in configurations]))
         return etls
 
     def _configuration(self, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,16 +169,13 @@ class HelixApi:
 
         :raises EtlNotFoundError: HTTP 400, and the body or the list confirms that there is no such ETL.
         """
-        path = f"{ETLS_PATH}{etl_id}/status"
-        answer = self._exchange("GET", path, retries=retries, deadline=deadline)
-        if answer.status not in (200, 204):
-            self._raise(answer, "GET", path, f"The status of ETL {etl_id}", etl_id)
-        data = self._decoded(answer, "GET", path)
+        call = _Call("GET", f"{ETLS_PATH}{etl_id}/status", f"The status of ETL {etl_id}", etl_id)
+        answer, data = self._answered(call, None, retries, deadline)
         if isinstance(data, dict):
             data = {key: self._text(value) if isinstance(value, str) else value for key, value in data.items()}
         status = parse_status(data)
         if status is None:
-            self._wrong_shape(answer, "GET", path, f"The status of ETL {etl_id}", data)
+            raise self._wrong_shape(call, answer, data)
         return status
 
     def act(
@@ -172,76 +188,53 @@ class HelixApi:
         :raises EtlNotFoundError: HTTP 400, and the body or the list confirms that there is no such ETL.
         :raises HelixError: with C(maybe_done) if the server may have acted.
         """
-        path = f"{ETLS_PATH}{etl_id}/{action}"
+        call = _Call("POST", f"{ETLS_PATH}{etl_id}/{action}", f"The {action} request for ETL {etl_id}", etl_id)
         payload = {"run_execution_properties": dict(properties or {})} if action in WITH_PROPERTIES else None
-        what = f"The {action} request for ETL {etl_id}"
-        answer = self._exchange("POST", path, payload, write=what, deadline=deadline)
-        if answer.status not in (200, 201, 202):
-            self._raise(answer, "POST", path, what, etl_id, write=True)
-        data = self._decoded(answer, "POST", path)
+        answer, data = self._answered(call, payload, deadline=deadline)
         word = data.get("request_status") if isinstance(data, dict) else None
         if not isinstance(data, dict) or not isinstance(word, str) or not word.strip():
-            self._wrong_shape(answer, "POST", path, what, data)
+            raise self._wrong_shape(call, answer, data)
         word = self.transport.redactor.text(word, 40).upper()
         if word != "OK":
-            self._not_ok(answer, path, what, word)
+            raise self._not_ok(call, answer, word)
         return Receipt(_id(data.get("task_execution_request_id")), word)
 
-    def _not_ok(self, answer: Answer, path: str, what: str, word: str) -> NoReturn:
-        facts: dict[str, Any] = {
-            "http_status": answer.status,
-            "method": "POST",
-            "path": path,
-            "server_message": self.transport.redactor.text(answer.text()),
-        }
-        log = "See the log of the ETL in the Helix console (the API has none)."
-        if word == "ERROR":
-            raise RequestRefusedError(f"{what} was rejected with request_status ERROR.", remedy=log, **facts)
-        error = AnswerError(
-            f"{what} returned request_status {word}, which is neither OK nor ERROR.",
-            remedy=f"The server may have carried out the request. {log}",
-            maybe_done=True,
-            **facts,
-        )
-        error.request_status = word
-        raise error
+    # -- exchanges ----------------------------------------------------------------------------------------------------
 
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        payload: Any = None,
-        *,
-        write: str = "",
-        retries: int | None = None,
-        deadline: float | None = None,
-    ) -> Answer:
-        """One call with a token; after a 401, which means "not executed", once more with another token.
+    def _answered(
+        self, call: _Call, payload: Any = None, retries: int | None = None, deadline: float | None = None
+    ) -> tuple[Answer, Any]:
+        """The response and its JSON.
 
-        :param write: what the request is called in messages, if it must not be repeated.
+        :raises AnswerError: the HTTP status is another one than a documented success.
         """
-        url = self.url + path
-        rejected = None
+        answer = self._exchange(call, payload, retries, deadline)
+        if answer.status not in ((200, 201, 202) if call.writes else (200, 204)):
+            raise self._problem(call, answer)
+        return answer, decoded(answer, call.method, self.url + call.path, self.transport.redactor)
+
+    def _exchange(self, call: _Call, payload: Any, retries: int | None, deadline: float | None) -> Answer:
+        """One call with a token; after a 401, which means "not executed", once more with another token."""
+        url, rejected = self.url + call.path, None
         for last in (False, True):
-            if write:
-                self._check_deadline(write, deadline)
+            self._check_deadline(call, deadline)
             token = self._token(rejected, retries, deadline)
             headers = {"Authorization": f"Bearer {token}"}
-            if write:
-                # Again, because a login can take long.
-                self._check_deadline(write, deadline)
-                answer = self.transport.once(method, url, headers, payload)
+            # Again, because a login can take long.
+            self._check_deadline(call, deadline)
+            if call.writes:
+                answer = self.transport.once(call.method, url, headers, payload)
             else:
-                answer = self.transport.read(method, url, headers, payload, retries, deadline)
+                answer = self.transport.read(call.method, url, headers, payload, retries, deadline)
             if answer.status != 401 or last:
                 break
             rejected = token
         return answer
 
-    def _check_deadline(self, what: str, deadline: float | None) -> None:
-        if deadline is not None and self.transport.clock.now() >= deadline:
+    def _check_deadline(self, call: _Call, deadline: float | None) -> None:
+        if call.writes and deadline is not None and self.transport.clock.now() >= deadline:
             raise DeadlineError(
-                f"{what} was not sent, because the timeout had expired.",
+                f"{call.what} was not sent, because the timeout had expired.",
                 remedy="Increase wait_timeout, and check why the server did not respond in time.",
             )
 
@@ -255,102 +248,68 @@ class HelixApi:
             error.maybe_done = False
             raise
 
-    def _decoded(self, answer: Answer, method: str, path: str) -> Any:
-        return decoded(answer, method, self.url + path, self.transport.redactor)
+    # -- what a response means ----------------------------------------------------------------------------------------
 
-    def _wrong_shape(self, answer: Answer, method: str, path: str, what: str, data: Any) -> NoReturn:
-        raise AnswerError(
-            f"{what} returned HTTP {answer.status} with JSON of an unexpected shape"
-            f" ({'nothing' if data is None else type(data).__name__}).",
-            http_status=answer.status,
-            method=method,
-            path=path,
-            server_message=self.transport.redactor.text(answer.text()) or None,
+    def _facts(self, call: _Call, answer: Answer) -> dict[str, Any]:
+        said = self.transport.redactor.text(answer.text()) or None
+        return {"http_status": answer.status, "method": call.method, "path": call.path, "server_message": said}
+
+    def _not_ok(self, call: _Call, answer: Answer, word: str) -> AnswerError:
+        facts, log = self._facts(call, answer), "See the log of the ETL in the Helix console (the API has none)."
+        if word == "ERROR":
+            message = f"{call.what} was rejected with request_status ERROR."
+            return RequestRefusedError(message, remedy=log, **facts)
+        error = AnswerError(
+            f"{call.what} returned request_status {word}, which is neither OK nor ERROR.",
+            remedy=f"The server may have carried out the request. {log}",
+            maybe_done=True,
+            **facts,
+        )
+        error.request_status = word
+        return error
+
+    def _wrong_shape(self, call: _Call, answer: Answer, data: Any) -> AnswerError:
+        shape = "nothing" if data is None else type(data).__name__
+        return AnswerError(
+            f"{call.what} returned HTTP {answer.status} with JSON of an unexpected shape ({shape}).",
             remedy="Check that url is a BMC Helix Continuous Optimization tenant (22.4 or newer).",
             maybe_done=True,
             transient=True,
+            **self._facts(call, answer),
         )
 
-    def _raise(
-        self, answer: Answer, method: str, path: str, what: str, etl_id: int | None = None, write: bool = False
-    ) -> NoReturn:
-        """Raise what the HTTP status means."""
-        status = answer.status
-        said = self.transport.redactor.text(answer.text())
-        facts: dict[str, Any] = {
-            "http_status": status,
-            "method": method,
-            "path": path,
-            "server_message": said or None,
-        }
-        quoted = f" Response of the server: {said!r}." if said else ""
-        if status == 401:
-            raise AnswerError(
-                f"{what} was rejected (HTTP 401), even with a new token.",
-                kind="authentication",
-                remedy="The tenant rejects tokens issued by this portal. Check url, login_url, and tenant_id.",
-                **facts,
-            )
-        if status == 403:
-            right = (
-                "capacity_optimization.custom_etl.edit or capacity_optimization.admin.admin_section_edit"
-                if write
-                else "capacity_optimization.admin.etls_read or capacity_optimization.admin.admin_section_read"
-            )
-            raise AnswerError(
-                f"{what} was forbidden (HTTP 403).", kind="permission", remedy=f"The key needs {right}.", **facts
-            )
-        if status in (400, 404) and etl_id is not None and self._is_missing(etl_id, answer):
-            raise EtlNotFoundError(
-                f"There is no ETL {etl_id} on {self.url}, or it is not visible to this key (HTTP {status}).",
+    def _problem(self, call: _Call, answer: Answer) -> AnswerError:
+        """What an HTTP status means that is no success."""
+        status, facts = answer.status, self._facts(call, answer)
+        if status in (400, 404) and call.etl_id is not None and self._is_missing(call.etl_id, answer):
+            return EtlNotFoundError(
+                f"There is no ETL {call.etl_id} on {self.url}, or it is not visible to this key (HTTP {status}).",
                 remedy="Check the ID in the console (Administration > ETL and system tasks > ETL tasks), and the"
                 " task groups of the key.",
                 **facts,
             )
-        if status == 404:
-            raise AnswerError(
-                f"{what} returned HTTP 404: {self.url} has no ETL service at {path}.",
-                kind="wrong_address",
-                remedy="Check url. The service requires BMC Helix Continuous Optimization 22.4 or later; TrueSight"
-                " Capacity Optimization does not provide it.",
-                **facts,
-            )
-        if 300 <= status < 400:
-            raise AnswerError(
-                f"{what} was redirected (HTTP {status}); redirects are not followed to avoid sending the token to"
-                " another host.",
-                kind="redirected",
-                remedy="Set url to the final address (HTTPS, correct host, no additional path).",
-                transient=not write,
-                # Some servers carry out the request and then redirect the client to a page about it.
-                maybe_done=write and status in (302, 303),
-                **facts,
-            )
-        if status == 429:
-            raise AnswerError(
-                f"{what} was postponed (HTTP 429, too many requests).",
-                kind="rate_limited",
-                transient=True,
-                retry_after=answer.retry_after(),
-                remedy="Try again later, or lower max_parallel.",
-                **facts,
-            )
-        if status >= 500 or status == 408:
-            raise AnswerError(
-                f"{what} failed with HTTP {status}.{quoted}",
-                kind="server_error",
-                transient=True,
-                retry_after=answer.retry_after(),
-                # Also 503: a gateway may return it after it has passed the request on.
-                maybe_done=True,
-                remedy="Try again later. If the error persists, contact the administrator of the service.",
-                **facts,
-            )
-        raise AnswerError(
-            f"{what} returned HTTP {status}.{quoted or ' The response was empty.'}",
-            # Another success than the documented one proves nothing.
-            maybe_done=status < 400,
-            remedy="Check url and the options of the task.",
+        quoted = f" Response of the server: {facts['server_message']!r}." if facts["server_message"] else ""
+        # The first that applies: kind, words, remedy.
+        rules: tuple[tuple[bool, str, str, str], ...] = (
+            (status == 401, "authentication", "was rejected (HTTP 401), even with a new token.", _OTHER_PORTAL),
+            (status == 403, "permission", "was forbidden (HTTP 403).", RIGHTS[call.writes]),
+            (status == 404, "wrong_address", f"returned HTTP 404: {self.url} has no ETL service at {call.path}.", _OLD),
+            (300 <= status < 400, "redirected", f"was redirected (HTTP {status}); {_REDIRECTED}", _FINAL_ADDRESS),
+            (status == 429, "rate_limited", "was postponed (HTTP 429, too many requests).", _FEWER),
+            (status >= 500 or status == 408, "server_error", f"failed with HTTP {status}.{quoted}", _LATER),
+            (True, "unexpected_answer", f"returned HTTP {status}.{quoted or ' The response was empty.'}", _CHECK),
+        )
+        kind, words, remedy = next(rule[1:] for rule in rules if rule[0])
+        busy = kind == "server_error"
+        return AnswerError(
+            f"{call.what} {words}",
+            kind=kind,
+            remedy=remedy,
+            retry_after=answer.retry_after(),
+            transient=busy or status == 429 or (kind == "redirected" and not call.writes),
+            # Also 503: a gateway may return it after it has passed the request on. Some servers carry out the request
+            # and then redirect to a page about it. Another success than the documented one proves nothing.
+            maybe_done=busy or status < 300 or (call.writes and status in (302, 303)),
             **facts,
         )
 

@@ -9,6 +9,7 @@ into the failure that a user sees.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -62,9 +63,25 @@ class HelixError(Exception):
             "remedy": self.remedy,
         }
 
+    def reworded(self, message: str, remedy: str | None = None) -> HelixError:
+        """The same facts with another message."""
+        return HelixError(message, **{**self.facts(), "remedy": self.remedy if remedy is None else remedy})
+
     def sentence(self) -> str:
         """Message and remedy as one text for C(msg)."""
         return f"{self.message} {self.remedy}".strip()
+
+
+def internal(error: Exception, readable: Callable[[str], str]) -> HelixError:
+    """A bug, as an error without a traceback.
+
+    :param readable: masks secrets in a text and shortens it.
+    """
+    return HelixError(
+        f"An error inside the collection ({type(error).__name__}: {readable(str(error))}).",
+        kind="internal_error",
+        remedy="Report this message. Check the state of the ETL before you start it again.",
+    )
 
 
 class OptionError(HelixError):

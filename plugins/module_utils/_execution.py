@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Callable
 
 from . import _plan as planning
 from . import _report as report
-from ._errors import HelixError, RequestRefusedError
+from ._errors import HelixError, RequestRefusedError, internal
 from ._http import backoff
 from ._observer import SETTLING, Observer, Task
 from ._plan import Decision, Verdict
@@ -37,7 +36,7 @@ def run_all(task: Task, records: Sequence[Record], max_parallel: int) -> None:
         task.api.tokens.current(deadline=task.deadline)  # once, before the ETLs do it in parallel: portals lock keys
     except HelixError as error:
         for execution in executions:
-            execution.give_up(error)
+            execution.fail_before(error)
         return
     todo: SimpleQueue[Execution] = SimpleQueue()
     for execution in executions:
@@ -81,27 +80,17 @@ class Execution:
         r = self.record
         why = self._task.refusal()
         if why:
-            self._fail("not_tried", report.not_tried, why)
+            self._fail(report.not_tried(r, why))
             return
         r.began = self._watch.changed_at = self._clock.now()
         renewals = self._api.tokens.renewals
         self._watch.tell("checking")
         try:
-            if self._policy.action == "wait":
-                self._wait()
-            else:
-                self._act()
+            (self._wait if self._policy.action == "wait" else self._act)()
         except HelixError as error:
-            self.give_up(error)
+            self._give_up(error)
         except Exception as error:  # noqa: BLE001 - the other ETLs, and what was started, must not be lost
-            text = self._api.transport.redactor.text(str(error), 200)
-            self.give_up(
-                HelixError(
-                    f"{r.label}: an error inside the collection ({type(error).__name__}: {text}).",
-                    kind="internal_error",
-                    remedy="Report this message. Check the state of the ETL before you start it again.",
-                )
-            )
+            self._give_up(internal(error, self._api.transport.redactor.text))
         r.token_renewals = self._api.tokens.renewals - renewals
 
     # -- decide -------------------------------------------------------------------------------------------------------
@@ -113,7 +102,7 @@ class Execution:
             # Decide again: the way is free now, or the request was put off (429, no connection).
             watch.sleep_until(min(watch.due, watch.deadline))
             if self._clock.now() >= watch.deadline:
-                self._fail("timed_out", report.still_busy, self._policy)
+                self._fail(report.still_busy(self._named(), self._policy))
                 return
             status = watch.look()
 
@@ -135,7 +124,7 @@ class Execution:
         if decision.do == planning.NOTHING:
             return self._done(decision.outcome)
         if decision.do == planning.FAIL:
-            return self._fail("failed", report.already_running)
+            return self._fail(report.already_running(self._named()), "failed")
         if decision.do == planning.ATTACH:
             r.attached = True
             if policy.check_mode or not policy.wait:
@@ -146,7 +135,7 @@ class Execution:
             return self._would_send()
         if decision.do == planning.QUEUE:
             self._watch.tell("waiting")
-            return self._until_idle() or self._fail("timed_out", report.still_busy, policy)
+            return self._until_idle(self._watch.deadline) or self._fail(report.still_busy(self._named(), policy))
         if decision.do == planning.RESTART:
             return self._make_room()
         if policy.action in ("stop", "kill"):
@@ -169,8 +158,8 @@ class Execution:
         if not self._send("stop", ending=True):
             return True
         self._watch.tell("stopping")
-        if not self._until_idle(stopping=True):
-            return self._fail("timed_out", report.still_busy, self._policy)
+        if not self._until_idle(self._watch.deadline, stopping=True):
+            return self._fail(report.still_busy(self._named(), self._policy))
         r.cleared = True
         r.changed = r.changed or bool(r.ending and r.ending.ambiguous)
         r.ending = None
@@ -220,7 +209,7 @@ class Execution:
         r, watch = self.record, self._watch
         r.attached, r.joined, r.reason = True, note.sentence(), note.reason()
         if self._policy.if_running == "fail":
-            return self._fail("failed", report.already_running)
+            return self._fail(report.already_running(self._named()), "failed")
         r.before = watch.baseline = note.before
         watch.since, watch.seen_executing = note.server_time, note.before.executing
         if not self._policy.wait:
@@ -255,7 +244,7 @@ class Execution:
         r.reason = f"nothing is executing ({status})"
         last = planning.judge_run(status, status, seen_executing=True, fail_on_warning=self._policy.fail_on_warning)
         if last and last.failed and (status.exit_code or status.state == "ABORTED"):
-            self._settle(Verdict(last.outcome, "state_reached", failed=True))
+            self._settle(last._replace(evidence="state_reached"))
             return
         r.warn(
             f"{r.label}: nothing is executing, and without baseline this proves nothing about a run that was just"
@@ -356,72 +345,57 @@ class Execution:
                 self._push_stop(status, r.ending or r.request)
             watch.pause(limit)
 
-    def _until_idle(self, *, stopping: bool = False) -> bool:
-        """Wait until the run in progress is gone. False: C(wait_timeout) expired first."""
+    def _until_idle(self, limit: float, *, stopping: bool = False) -> bool:
+        """Wait until the run in progress is gone. False: the limit came first."""
         watch = self._watch
         watch.is_following = True
-        watch.pause(watch.deadline)
         while True:
+            watch.pause(limit)
             status = watch.poll()
             idle = status and status.at_rest and (status.state != NEVER or (stopping and watch.trusted_nones() > 1))
-            if status and idle:
-                if watch.is_settled(Verdict("stopped", "state_reached"), status):
-                    watch.is_following = False
-                    watch.unsettle()
-                    return True
-            elif status:
+            if status and not idle:
                 watch.unsettle()
-            if self._clock.now() >= watch.deadline + (SETTLING if idle else 0.0):
+            if status and idle and watch.is_settled(Verdict("stopped", "state_reached"), status):
+                watch.is_following = False
+                watch.unsettle()
+                return True
+            if self._clock.now() >= limit + (SETTLING if idle else 0.0):
                 return False
             if stopping and not idle:
                 self._push_stop(status, self.record.ending)
-            watch.pause(watch.deadline)
 
     def _not_started(self) -> bool:
-        outcome, problem = report.not_started(self._named(), self._policy, self._clock.now())
-        return self._fail(outcome, lambda record: problem)
+        return self._fail(report.not_started(self._named(), self._policy, self._clock.now()))
 
     def _at_timeout(self) -> bool:
         """C(wait_timeout) expired: leave the run, or end it (C(on_timeout))."""
-        r, policy = self.record, self._policy
-        became, over = report.goes_on(r) if policy.action == "run" else "", False
+        policy, over = self._policy, False
+        became = report.goes_on(self.record) if policy.action == "run" else ""
         if policy.action == "run" and policy.on_timeout != "leave":
-            limit = self._watch.deadline + policy.start_timeout
-            try:
-                self._send_ending(policy.on_timeout, limit)
-                became, over = self._see_it_end(limit)
-            except HelixError as error:
-                if r.ending:
-                    raise
-                became = f"{became} The {policy.on_timeout} request failed: {error.message}"
-        problem = report.timed_out(self._named(), policy, became, over)
-        return self._fail(problem.kind, lambda record: problem)
+            became, over = self._end_run(became)
+        return self._fail(report.timed_out(self._named(), policy, became, over))
 
-    def _send_ending(self, action: str, limit: float) -> None:
-        """:raises HelixError: it was refused, or put off until the limit."""
-        while not self._send(action, ending=True):
-            self._watch.sleep_until(min(self._watch.due, limit))
-            if self._clock.now() >= limit:
-                raise HelixError(self.record.last_loss)
-        self._watch.tell("stopping")
-
-    def _see_it_end(self, limit: float) -> tuple[str, bool]:
-        """What happened to a run that was told to end, in words, and whether it is over."""
-        r, policy, watch = self.record, self._policy, self._watch
-        began = self._clock.now()
-        while True:
-            status = watch.poll()
-            idle = status and planning.judge_idle(EtlStatus("RUNNING"), status, "stop", watch.trusted_nones())
-            if status and idle:
+    def _end_run(self, became: str) -> tuple[str, bool]:
+        """End the run that took too long: what became of it, in words, and whether it is over."""
+        r, action, watch, began = self.record, self._policy.on_timeout, self._watch, self._clock.now()
+        limit = watch.deadline + self._policy.start_timeout
+        try:
+            while not self._send(action, ending=True):
+                watch.sleep_until(min(watch.due, limit))
+                if self._clock.now() >= limit:
+                    return f"{became} The {action} request failed: {r.last_loss}", False
+            watch.tell("stopping")
+            if self._until_idle(limit, stopping=True):
                 ours = r.ending and (r.ending.accepted or r.ending.ambiguous)
                 done = f"It was then {report.PAST[r.ending.action]}" if r.ending and ours else "It had just ended"
-                return f"{done}: {status}.", True
-            if self._clock.now() >= limit:
-                waited = planning.describe_seconds(self._clock.now() - began)
-                seen = "its end could not be observed" if r.losses else "it had not ended"
-                return f"The {policy.on_timeout} request was sent, but {seen} {waited} later.", False
-            self._push_stop(status, r.ending)
-            watch.pause(limit)
+                return f"{done}: {r.seen}.", True
+        except HelixError as error:
+            if r.ending:
+                raise
+            return f"{became} The {action} request failed: {error.message}", False
+        waited = planning.describe_seconds(self._clock.now() - began)
+        seen = "its end could not be observed" if r.losses else "it had not ended"
+        return f"The {action} request was sent, but {seen} {waited} later.", False
 
     def _is_too_close(self, status: EtlStatus) -> bool:
         """Whether the last run is of this very second: times are whole seconds, and the next run would not show."""
@@ -433,10 +407,10 @@ class Execution:
 
     # -- end ----------------------------------------------------------------------------------------------------------
 
-    def _done(self, outcome: str, evidence: str | None = None, failed: bool = False) -> bool:
+    def _done(self, outcome: str, evidence: str | None = None) -> bool:
         """End with this outcome. Always False: nothing is left to decide."""
         r = self.record
-        r.outcome, r.evidence, r.failed, r.ended = outcome, evidence, failed, self._clock.now()
+        r.outcome, r.evidence, r.ended = outcome, evidence, self._clock.now()
         r.began = r.ended if r.began is None else r.began
         for request in (r.request, r.ending):
             if request and request.ambiguous and self._watch.had_effect(request):
@@ -451,11 +425,33 @@ class Execution:
         self._watch.tell("done")
         return False
 
-    def _fail(self, outcome: str, problem: Callable[..., HelixError], *arguments: Any) -> bool:
-        r = self._named()
-        error = problem(r, *arguments)
-        r.reason, r.remedy, r.error = error.message, error.remedy, error.facts()
-        return self._done(outcome, r.evidence, failed=True)
+    def _settle(self, verdict: Verdict) -> bool:
+        r = self.record
+        if verdict.failed:
+            r.problem = report.bad_end(self._named(), verdict.outcome)
+        elif verdict.outcome == "warning":
+            r.warn(f"{self._named().label} ended with exit WARNING. {report.SEE_LOG}")
+        return self._done(verdict.outcome, verdict.evidence)
+
+    def _fail(self, problem: HelixError, outcome: str = "") -> bool:
+        """End with this problem. Its kind is the outcome, unless another one is given."""
+        self.record.problem = problem
+        return self._done(outcome or problem.kind, self.record.evidence)
+
+    def fail_before(self, error: HelixError) -> None:
+        """An error before anything was sent for this ETL."""
+        self._fail(report.refused(self._named(), error), "timed_out" if error.kind == "timed_out" else "failed")
+
+    def _give_up(self, error: HelixError) -> None:
+        """An error that ends this ETL's action. What was started is named."""
+        r = self.record
+        if r.attached or any(q and (q.accepted or q.ambiguous) for q in (r.request, r.ending)):
+            self._fail(report.lost_sight(self._named(), error), "unconfirmed")
+            return
+        if isinstance(error, RequestRefusedError):
+            r.request = Request(self._policy.action, self._clock.now(), request_status=error.request_status)
+            self._watch.is_at_rest_now()
+        self.fail_before(error)
 
     def _named(self) -> Record:
         """The record with the name of the ETL, if the server tells it: a failure should name it."""
@@ -466,25 +462,3 @@ class Execution:
             except HelixError:
                 pass  # the id has to do
         return r
-
-    def _settle(self, verdict: Verdict) -> bool:
-        r = self.record
-        if verdict.outcome == "warning" and not verdict.failed:
-            r.warn(f"{self._named().label} ended with exit WARNING. {report.SEE_LOG}")
-        if verdict.failed:
-            r = self._named()
-            problem = report.bad_end(r, verdict.outcome)
-            r.reason, r.remedy, r.error = problem.message, problem.remedy, problem.facts()
-        return self._done(verdict.outcome, verdict.evidence, verdict.failed)
-
-    def give_up(self, error: HelixError) -> None:
-        """An error that ends this ETL's action. What was started is named."""
-        r = self.record
-        begun = any(q and (q.accepted or q.ambiguous) for q in (r.request, r.ending))
-        if begun or r.attached:
-            self._fail("unconfirmed", report.lost_sight, error)
-            return
-        if isinstance(error, RequestRefusedError):
-            r.request = Request(self._policy.action, self._clock.now(), request_status=error.request_status)
-            self._watch.is_at_rest_now()
-        self._fail("timed_out" if error.kind == "timed_out" else "failed", report.refused, error)

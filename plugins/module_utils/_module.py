@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ._errors import HelixError, MissingLibraryError, OptionError
+from ._errors import HelixError, MissingLibraryError, OptionError, internal
 from ._http import Clock
 from ._redaction import Redactor
 from ._run_files import CHANNEL, Channel, Host
@@ -78,13 +78,7 @@ def serve(module: HelixModule, work: Callable[[dict[str, Any], Host], dict[str, 
     except HelixError as error:
         result = _failed(error)
     except Exception as error:  # noqa: BLE001 - what Python would print may quote a secret
-        result = _failed(
-            HelixError(
-                f"An error inside the collection ({type(error).__name__}: {redactor.text(str(error), 200)}).",
-                kind="internal_error",
-                remedy="Report this message. Check the state of the ETL before you start it again.",
-            )
-        )
+        result = _failed(internal(error, redactor.text))
         extra["exception"] = redactor.masked(traceback.format_exc())
     # Nothing that we return should contain a secret; a server may put one where a name belongs.
     result = redactor.masked(result)

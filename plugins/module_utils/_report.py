@@ -8,6 +8,7 @@ Private to this collection. Pure: no input, no output.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,11 @@ SEE_LOG = "See the ETL's log in the Helix console (the API does not provide it).
 _LONG = ("timeline", "polls", "lost_polls", "token_renewals")
 #: The state expected after an action, for the diff in check mode.
 EXPECTED = {"run": "RUNNING", "schedule": "WAITING", "stop": "(not executing)", "kill": "(not executing)"}
+
+
+def label(etl_id: int, name: str | None) -> str:
+    """How messages name an ETL."""
+    return f"ETL {etl_id} ({name})" if name else f"ETL {etl_id}"
 
 
 @dataclass
@@ -73,15 +79,17 @@ class Record:
     phase: str = "queued"
     outcome: str | None = None
     evidence: str | None = None
-    failed: bool = False
     changed: bool = False
     reason: str = ""
-    remedy: str = ""
-    error: dict[str, Any] | None = None
+    problem: HelixError | None = None
 
     @property
     def label(self) -> str:
-        return f"ETL {self.etl_id} ({self.etl_name})" if self.etl_name else f"ETL {self.etl_id}"
+        return label(self.etl_id, self.etl_name)
+
+    @property
+    def failed(self) -> bool:
+        return self.problem is not None
 
     @property
     def done(self) -> bool:
@@ -100,67 +108,48 @@ def _lost_looks(r: Record) -> str:
     return f" The last polls failed: {r.last_loss}" if r.losses else ""
 
 
-def _limit(policy: Policy, seconds: float | None = None) -> str:
-    return describe_seconds(policy.wait_timeout if seconds is None else seconds)
+def _problem(kind: str, message: str, remedy: str) -> HelixError:
+    return HelixError(message, kind=kind, remedy=remedy)
 
 
 def still_busy(r: Record, policy: Policy) -> HelixError:
     """C(wait_timeout) expired before the run could be requested."""
-    limit = f"{_limit(policy)} (wait_timeout; last seen: {r.seen})."
+    limit = f"{describe_seconds(policy.wait_timeout)} (wait_timeout; last seen: {r.seen})."
     if r.put_off:
-        return HelixError(
-            f"{r.label}: the {policy.action} request was not accepted within {limit} The last attempt: {r.last_loss}",
-            kind="timed_out",
-            remedy="Try again later, or raise wait_timeout.",
-        )
+        message = f"the {policy.action} request was not accepted within {limit} The last attempt: {r.last_loss}"
+        return _problem("timed_out", f"{r.label}: {message}", "Try again later, or raise wait_timeout.")
     told = f" received the {r.ending.action} request and" if r.ending else ""
     ended = "was not seen to end within" if r.losses else "had not ended after"
-    return HelixError(
-        f"{r.label} was not started: the run in progress{told} {ended} {limit}{_lost_looks(r)}",
-        kind="timed_out",
-        remedy="Raise wait_timeout, or set if_running: restart."
-        if policy.if_running == "queue"
-        else "Set kill_after, so that a run that does not stop is killed.",
-    )
+    message = f"{r.label} was not started: the run in progress{told} {ended} {limit}{_lost_looks(r)}"
+    remedy = "Set kill_after, so that a run that does not stop is killed."
+    if policy.if_running == "queue":
+        remedy = "Raise wait_timeout, or set if_running: restart."
+    return _problem("timed_out", message, remedy)
 
 
 def already_running(r: Record) -> HelixError:
-    return HelixError(
-        f"{r.label} was not started: {r.reason}.",
-        kind="already_running",
-        remedy="Wait for it (etl_wait), or set if_running to attach, queue or restart.",
-    )
+    remedy = "Wait for it (etl_wait), or set if_running to attach, queue or restart."
+    return _problem("already_running", f"{r.label} was not started: {r.reason}.", remedy)
 
 
 def bad_end(r: Record, outcome: str) -> HelixError:
     """The run ended, but not successfully."""
     exit_code = r.seen.exit_code if r.seen else None
     if outcome == "aborted":
-        return HelixError(
-            f"{r.label} was aborted before it finished.",
-            kind="aborted",
-            remedy=f"Someone stopped or killed it, or its scheduler went down. {SEE_LOG}",
-        )
+        remedy = f"Someone stopped or killed it, or its scheduler went down. {SEE_LOG}"
+        return _problem("aborted", f"{r.label} was aborted before it finished.", remedy)
     if outcome == "warning":
-        return HelixError(
-            f"{r.label} ended with exit WARNING, which is a failure because of fail_on_warning.",
-            kind="exit_warning",
-            remedy=f"Common causes are an empty input or invalid rows. {SEE_LOG}",
-        )
-    return HelixError(
-        f"{r.label} ended with exit {exit_code}." if exit_code else f"{r.label} ended without an exit code.",
-        kind="exit_error",
-        remedy=SEE_LOG,
-    )
+        message = f"{r.label} ended with exit WARNING, which is a failure because of fail_on_warning."
+        return _problem("exit_warning", message, f"Common causes are an empty input or invalid rows. {SEE_LOG}")
+    how = f"with exit {exit_code}" if exit_code else "without an exit code"
+    return _problem("exit_error", f"{r.label} ended {how}.", SEE_LOG)
 
 
 def _shown(r: Record) -> str:
     if r.losses:
         return f"Its state could not be read at the end: {r.last_loss}"
-    old = r.before.moment if r.before else None
-    request = r.request
-    moved = r.seen and r.seen.moment is not None and old is not None and r.seen.moment > old
-    if moved and request and request.server_time is not None and r.seen:
+    old, new = (status.moment if status else None for status in (r.before, r.seen))
+    if old is not None and new is not None and new > old and r.request and r.request.server_time is not None:
         return (
             f"It shows: {r.seen}. That run is newer than the state before, but older than this request by the server's"
             " clock, so another client started it or the clocks differ."
@@ -168,60 +157,47 @@ def _shown(r: Record) -> str:
     return f"It still shows: {r.seen}."
 
 
+_WAIT_SAFELY = "To wait without sending anything, use etl_wait with this result's etls as baseline."
 _AGAIN = (
     "Until the engine has started the run, the API does not show an accepted request, so running this task again may"
     " start a second run."
 )
-_WAIT_SAFELY = "To wait without sending anything, use etl_wait with this result's etls as baseline."
+_ENGINE = (
+    "Usual causes: the remote ETL engine is inactive (maintenance) or not responding, or its scheduler is down. Check"
+    f" the engine's status in the console; the run may still start later. {_WAIT_SAFELY} {_AGAIN}"
+)
 
 
-def not_started(r: Record, policy: Policy, now: float) -> tuple[str, HelixError]:
-    """The request had no visible effect in time: the outcome, and why."""
+def not_started(r: Record, policy: Policy, now: float) -> HelixError:
+    """The request had no visible effect in time."""
     began = r.request.sent_at if r.request else (r.began or 0.0)
     waited = describe_seconds(now - began)
     option, limit = "start_timeout", f"within {waited} (start_timeout)"
     if now < began + policy.start_timeout:
-        option, limit = "wait_timeout", f"before wait_timeout ({_limit(policy)}) expired"
+        option, limit = "wait_timeout", f"before wait_timeout ({describe_seconds(policy.wait_timeout)}) expired"
     if policy.action == "wait":
-        return "not_started", HelixError(
-            f"{r.label} was not seen to execute since the baseline {limit}. Last seen: {r.seen}.",
-            kind="not_started",
-            remedy="Check that it was started, and that its engine is active.",
-        )
+        message = f"{r.label} was not seen to execute since the baseline {limit}. Last seen: {r.seen}."
+        return _problem("not_started", message, "Check that it was started, and that its engine is active.")
     if r.joined:
-        return "not_started", HelixError(
-            f"{r.label} did not start {limit}. {r.joined} {_shown(r)}",
-            kind="not_started",
-            remedy=f"Check the status of the ETL engine in the console. {_WAIT_SAFELY}",
-        )
+        message = f"{r.label} did not start {limit}. {r.joined} {_shown(r)}"
+        return _problem("not_started", message, f"Check the status of the ETL engine in the console. {_WAIT_SAFELY}")
     if r.request and r.request.ambiguous:
-        return "unconfirmed", HelixError(
+        message = (
             f"The response to the {policy.action} request for {r.label} was lost: {r.request.doubt}"
-            f" No run was seen to start within {waited}. {_shown(r)}",
-            kind="unconfirmed",
-            remedy=f"The request was not sent again, so that nothing starts twice. {_WAIT_SAFELY} {_AGAIN}",
+            f" No run was seen to start within {waited}. {_shown(r)}"
         )
+        remedy = f"The request was not sent again, so that nothing starts twice. {_WAIT_SAFELY} {_AGAIN}"
+        return _problem("unconfirmed", message, remedy)
     accepted = f"The server accepted the {policy.action} request for {r.label}{_numbered(r.request)}, but"
     if r.losses:
-        return "unconfirmed", HelixError(
-            f"{accepted} its effect could not be observed within {waited}. {_shown(r)}",
-            kind="unconfirmed",
-            remedy=f"{_WAIT_SAFELY} {_AGAIN}",
-        )
+        message = f"{accepted} its effect could not be observed within {waited}. {_shown(r)}"
+        return _problem("unconfirmed", message, f"{_WAIT_SAFELY} {_AGAIN}")
     if policy.action == "run":
-        return "not_started", HelixError(
-            f"{accepted} the run did not start {limit}. {_shown(r)}",
-            kind="not_started",
-            remedy="Usual causes: the remote ETL engine is inactive (maintenance) or not responding, or its scheduler"
-            f" is down. Check the engine's status in the console; the run may still start later. {_WAIT_SAFELY}"
-            f" {_AGAIN} Raise {option} if engines are slow.",
-        )
+        message = f"{accepted} the run did not start {limit}. {_shown(r)}"
+        return _problem("not_started", message, f"{_ENGINE} Raise {option} if engines are slow.")
     effect = "it was not seen to be scheduled" if policy.action == "schedule" else "its schedule is still there"
-    return "timed_out", HelixError(
-        f"{accepted} {effect} {limit}. {_shown(r)}",
-        kind="timed_out",
-        remedy="Check in the console that the ETL has a schedule and that its engine is active.",
-    )
+    remedy = "Check in the console that the ETL has a schedule and that its engine is active."
+    return _problem("timed_out", f"{accepted} {effect} {limit}. {_shown(r)}", remedy)
 
 
 def goes_on(r: Record) -> str:
@@ -238,35 +214,24 @@ def timed_out(r: Record, policy: Policy, became: str, over: bool = False) -> Hel
 
     :param over: the run was ended (C(on_timeout)).
     """
-    kind = "unconfirmed" if r.losses else "timed_out"
-    run = policy.action == "run"
+    words = {"run": ("had not ended", "end"), "wait": (f"was not {policy.until}", f"be {policy.until}")}
+    not_so, end = words.get(policy.action, ("had not stopped", "stop"))
     if policy.action == "wait":
-        not_so = f"was not seen to be {policy.until} within" if r.losses else f"was not {policy.until} after"
-        return HelixError(
-            f"{r.label} {not_so} {_limit(policy)} (wait_timeout; last seen: {r.seen}).{_lost_looks(r)}",
-            kind=kind,
-            remedy="Run the task again to continue waiting, or raise wait_timeout.",
-        )
-    lost = _lost_looks(r)
-    latest = r.ending or r.request
-    if latest and latest.ambiguous:
-        lost += f" The response to the {latest.action} request was lost: {latest.doubt}"
-    if r.losses:
-        not_so = f"was not seen to {'end' if run else 'stop'} within"
-    else:
-        not_so = f"had not {'ended' if run else 'stopped'} after"
-    seen = _numbered(r.request, "; ") + ("" if over else f"; last seen: {r.seen}")
-    if over:
+        remedy = "Run the task again to continue waiting, or raise wait_timeout."
+    elif over:
         remedy = "Raise wait_timeout if it needs longer."
-    elif run:
+    elif policy.action == "run":
         remedy = "Run the task again to continue waiting (it attaches to a running ETL), or raise wait_timeout."
     else:
         remedy = "Run the task again, set kill_after, or use action: kill."
-    return HelixError(
-        f"{r.label} {not_so} {_limit(policy)} (wait_timeout{seen}). {became}".rstrip() + lost,
-        kind=kind,
-        remedy=remedy,
-    )
+    not_so = f"was not seen to {end} within" if r.losses else f"{not_so} after"
+    seen = _numbered(r.request, "; ") + ("" if over else f"; last seen: {r.seen}")
+    message = f"{r.label} {not_so} {describe_seconds(policy.wait_timeout)} (wait_timeout{seen}). {became}".rstrip()
+    message += _lost_looks(r)
+    latest = r.ending or r.request
+    if latest and latest.ambiguous:
+        message += f" The response to the {latest.action} request was lost: {latest.doubt}"
+    return _problem("unconfirmed" if r.losses else "timed_out", message, remedy)
 
 
 def lost_sight(r: Record, error: HelixError) -> HelixError:
@@ -279,11 +244,8 @@ def lost_sight(r: Record, error: HelixError) -> HelixError:
     else:
         what = f"was sent the {request.action if request else 'action'} request, but its response was lost"
     seen = f" Last seen: {r.seen}." if r.seen else ""
-    return _like(
-        error,
-        f"{r.label} {what}.{seen} How it ended is not known: {error.message}",
-        f"{error.remedy} {_WAIT_SAFELY}".strip(),
-    )
+    message = f"{r.label} {what}.{seen} How it ended is not known: {error.message}"
+    return error.reworded(message, f"{error.remedy} {_WAIT_SAFELY}".strip())
 
 
 def refused(r: Record, error: HelixError) -> HelixError:
@@ -297,57 +259,35 @@ def refused(r: Record, error: HelixError) -> HelixError:
         message = message.replace(f"ETL {r.etl_id}", r.label, 1)
     if r.cleared:
         message += " The run in progress had already been stopped (if_running: restart)."
-    return _like(error, message, error.remedy)
+    return error.reworded(message)
 
 
 def not_tried(r: Record, why: str) -> HelixError:
     """The ETL's turn never came."""
-    return HelixError(
-        f"{r.label} was not tried: {why}.",
-        kind="not_tried",
-        remedy="Run the task again for the ETLs that were not tried (outcome not_tried).",
-    )
-
-
-def unresolved(names: Sequence[str], error: HelixError) -> HelixError:
-    """The names could not be looked up."""
-    told = ", ".join(repr(name) for name in names[:3]) + (" …" if len(names) > 3 else "")
-    return _like(error, f"{told} could not be looked up: {error.message}", error.remedy)
-
-
-def _like(error: HelixError, message: str, remedy: str) -> HelixError:
-    return HelixError(
-        message,
-        kind=error.kind,
-        remedy=remedy,
-        http_status=error.http_status,
-        method=error.method,
-        path=error.path,
-        server_message=error.server_message,
-    )
+    remedy = "Run the task again for the ETLs that were not tried (outcome not_tried)."
+    return _problem("not_tried", f"{r.label} was not tried: {why}.", remedy)
 
 
 def describe(r: Record, action: str) -> str:
     """One readable sentence (or two) about the end."""
-    if r.failed:
-        return f"{r.reason} {r.remedy}".strip()
+    if r.problem:
+        return r.problem.sentence()
     took = describe_seconds((r.ended or 0.0) - (r.began or 0.0))
+    how = f"ended with exit {r.seen.exit_code if r.seen else None}"
     lost = " (the response to the request was lost, but its effect was seen)" if r.evidence == "adopted" else ""
     if r.outcome in ("succeeded", "warning"):
-        exit_code = r.seen.exit_code if r.seen else None
         if action == "wait":
-            return f"{r.label} ended with exit {exit_code} (waited {took})."
+            return f"{r.label} {how} (waited {took})."
         if r.joined:
-            return f"{r.label} ended with exit {exit_code} after {took}. {r.joined}"
+            return f"{r.label} {how} after {took}. {r.joined}"
         if r.attached:
-            return f"{r.label} was already running; the task followed it. It ended with exit {exit_code} after {took}."
-        return f"{r.label} ran and ended with exit {exit_code} after {took}{lost}."
+            return f"{r.label} was already running; the task followed it. It {how} after {took}."
+        return f"{r.label} ran and {how} after {took}{lost}."
     if r.outcome == "stopped" and r.before and r.before.state == "WAITING":
         return f"The schedule of {r.label} was canceled ({r.seen}){lost}."
     escalated = " It did not stop in time (kill_after) and was killed." if r.escalated else ""
-    done = PAST[
-        r.ending.action if r.ending else r.request.action if r.request else action if action in PAST else "stop"
-    ]
+    request = r.ending or r.request
+    done = PAST.get(request.action if request else action, "stopped")
     accepted = f"The server accepted the {action} request for {r.label}{_numbered(r.request)}; the task does not wait."
     if lost:
         accepted = f"The response to the {action} request for {r.label} was lost, but its effect was seen ({r.seen})."
@@ -362,9 +302,7 @@ def describe(r: Record, action: str) -> str:
         "executing": f"{r.label} is executing, or has executed since ({r.seen}).",
         "idle": f"{r.label} is not executing ({r.seen}).",
     }
-    if r.outcome in sentences:
-        return sentences[r.outcome]
-    return f"{r.label} would be sent a {action} request: {r.reason}."
+    return sentences.get(str(r.outcome), f"{r.label} would be sent a {action} request: {r.reason}.")
 
 
 def entry(r: Record, policy: Policy) -> dict[str, Any]:
@@ -392,8 +330,8 @@ def entry(r: Record, policy: Policy) -> dict[str, Any]:
     }
     if r.etl_name:
         result["etl_name"] = r.etl_name
-    if r.error:
-        result["error"] = r.error
+    if r.problem:
+        result["error"] = r.problem.facts()
     return result
 
 
@@ -408,30 +346,20 @@ def cut_off(entries: Sequence[dict[str, Any]], problem: HelixError) -> list[dict
     :param entries: unfinished and finished entries, as C(entry()) makes them.
     """
     result = []
-    for old in entries:
-        if old["outcome"] is None:
-            begun = old["started_at"] is not None or old["attached"]
-            name = f" ({old['etl_name']})" if old.get("etl_name") else ""
-            label = f"ETL {old['etl_id']}{name}"
+    for e in entries:
+        if e["outcome"] is None:
+            begun = e["started_at"] is not None or e["attached"]
             what = "was started, and how it ended is not known" if begun else "was not started"
-            error = problem.facts()
-            old = {
-                **old,
-                "outcome": "unconfirmed" if begun else "failed",
-                "failed": True,
-                "error": error,
-                "msg": f"{label} {what}: {problem.message} {problem.remedy}".strip(),
-            }
-        result.append(old)
+            msg = f"{label(e['etl_id'], e.get('etl_name'))} {what}: {problem.sentence()}"
+            outcome = "unconfirmed" if begun else "failed"
+            e = {**e, "outcome": outcome, "failed": True, "error": problem.facts(), "msg": msg}
+        result.append(e)
     return result
 
 
 def counts(entries: Sequence[dict[str, Any]]) -> str:
     """For example C(3 succeeded, 1 failed)."""
-    numbers: dict[str, int] = {}
-    for e in entries:
-        numbers[str(e["outcome"])] = numbers.get(str(e["outcome"]), 0) + 1
-    return ", ".join(f"{number} {outcome}" for outcome, number in numbers.items())
+    return ", ".join(f"{number} {outcome}" for outcome, number in Counter(e["outcome"] for e in entries).items())
 
 
 def summary(entries: Sequence[dict[str, Any]]) -> str:

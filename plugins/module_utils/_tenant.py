@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 from . import _errors as errors
 from . import _http as http
 from . import _status as status_of
-from ._api import ETLS_PATH, Etl, connect
+from ._api import ETLS_PATH, RIGHTS, Etl, connect
 from ._errors import HelixError
 from ._http import Answer, place
 from ._token import Credentials, TokenSource, claim_number, jwt_claims
@@ -529,8 +529,7 @@ class _Tenant:
                 http_status=answer.status,
                 method="POST",
                 path=path,
-                remedy="The key needs capacity_optimization.custom_etl.edit or"
-                " capacity_optimization.admin.admin_section_edit.",
+                remedy=RIGHTS[True],
             )
         same = answer.status in (400, 404) and answer.status == getattr(self.unknown, "status", None)
         if same and not re.search("forbid|denied|permission|authori", answer.text(), re.IGNORECASE):

@@ -26,6 +26,15 @@ LOGIN_PATH = "/ims/api/v1/access_keys/login"
 BLIND_LIFE = 600.0
 #: A token is renewed this long before it expires, or at four fifths of a shorter lifetime.
 MARGIN = 60.0
+_REFUSED = (
+    "Check access_key and access_secret_key. The key may be mistyped, expired, deactivated, rotated, or of another"
+    " tenant. Its type must be 'Access key'."
+)
+_FORBIDDEN = "Ask the administrator of the portal whether this key may log in, and from this address."
+_PORTAL = "that login_url (or url) is the BMC Helix Portal of your tenant."
+_REDIRECTED = "redirects are not followed to avoid sending the keys to another host."
+_FINAL_ADDRESS = "Set login_url (or url) to the final address (HTTPS, correct host, no additional path)."
+_LATER = "Try again later. If the error persists, contact the administrator of the portal."
 
 
 def jwt_claims(token: str) -> dict[str, Any]:
@@ -210,7 +219,7 @@ class TokenSource:
                 http_status=answer.status,
                 method="POST",
                 path=LOGIN_PATH,
-                remedy="Check that login_url (or url) is the BMC Helix Portal of your tenant.",
+                remedy=f"Check {_PORTAL}",
             )
         self._token = checked_token(token, "The json_web_token of the login response")
         life = usable_life(self._token, self._now())
@@ -219,7 +228,6 @@ class TokenSource:
 
     def _login_failed(self, answer: Answer) -> AnswerError:
         status = answer.status
-        login = f"The login at {self.login_url}"
         facts: dict[str, Any] = {
             "http_status": status,
             "method": "POST",
@@ -227,41 +235,29 @@ class TokenSource:
             "server_message": self._transport.redactor.text(answer.text()) or None,
         }
         if status == 401:
-            self._refusal = AuthenticationError(
-                f"{login} was refused (HTTP 401).",
-                remedy="Check access_key and access_secret_key. The key may be mistyped, expired, deactivated, rotated,"
-                " or of another tenant. Its type must be 'Access key'.",
-                **facts,
-            )
+            message = f"The login at {self.login_url} was refused (HTTP 401)."
+            self._refusal = AuthenticationError(message, remedy=_REFUSED, **facts)
             return self._refusal
-        if status == 403:
-            return AnswerError(
-                f"{login} was forbidden (HTTP 403).",
-                kind="authentication",
-                remedy="Ask the administrator of the portal whether this key may log in, and from this address.",
-                **facts,
-            )
-        if status == 404:
-            what = f"tenant_id {self._credentials.tenant_id!r}" if self._credentials.tenant_id else "the address"
-            return AnswerError(
-                f"{login} returned HTTP 404: {what} is unknown.",
-                kind="authentication",
-                remedy="Check tenant_id, and that login_url (or url) is the BMC Helix Portal of your tenant.",
-                **facts,
-            )
-        if 300 <= status < 400:
-            return AnswerError(
-                f"{login} was redirected (HTTP {status}); redirects are not followed to avoid sending the keys to"
-                " another host.",
-                kind="redirected",
-                remedy="Set login_url (or url) to the final address (HTTPS, correct host, no additional path).",
-                **facts,
-            )
+        what = f"tenant_id {self._credentials.tenant_id!r}" if self._credentials.tenant_id else "the address"
+        # The first that applies: kind, words, remedy.
+        rules: tuple[tuple[bool, str, str, str], ...] = (
+            (status == 403, "authentication", "was forbidden (HTTP 403).", _FORBIDDEN),
+            (
+                status == 404,
+                "authentication",
+                f"returned HTTP 404: {what} is unknown.",
+                f"Check tenant_id, and {_PORTAL}",
+            ),
+            (300 <= status < 400, "redirected", f"was redirected (HTTP {status}); {_REDIRECTED}", _FINAL_ADDRESS),
+            (status >= 500, "server_error", f"failed with HTTP {status}.", _LATER),
+            (True, "unexpected_answer", f"failed with HTTP {status}.", _LATER),
+        )
+        kind, words, remedy = next(rule[1:] for rule in rules if rule[0])
         return AnswerError(
-            f"{login} failed with HTTP {status}.",
-            kind="server_error" if status >= 500 else "unexpected_answer",
+            f"The login at {self.login_url} {words}",
+            kind=kind,
+            remedy=remedy,
             transient=status >= 500 or status == 429,
             retry_after=answer.retry_after(),
-            remedy="Try again later. If the error persists, contact the administrator of the portal.",
             **facts,
         )

@@ -20,6 +20,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..module_utils._plan import describe_seconds
+from ..module_utils._report import label
+
 #: How the names of the files begin.
 PREFIX = "bmc_helix-channel-"
 #: Seconds between two reads of the file.
@@ -205,7 +208,7 @@ class Reporter:
                 continue
             elapsed = event["elapsed"] + (0.0 if is_done else now - event["at"])
             self._shown[etl_id] = text
-            time_word = f" after {_words(elapsed)}" if is_done else f" ({_words(elapsed)})"
+            time_word = f" after {describe_seconds(elapsed)}" if is_done else f" ({describe_seconds(elapsed)})"
             lines.append(f"{_label(event['entry'])}: {text}{time_word}")
         return lines
 
@@ -227,8 +230,7 @@ def _is_begun(entry: Mapping[str, Any]) -> bool:
 
 
 def _label(entry: Mapping[str, Any]) -> str:
-    name = entry.get("etl_name")
-    return f"ETL {entry['etl_id']} ({name})" if name else f"ETL {entry['etl_id']}"
+    return label(entry["etl_id"], entry.get("etl_name"))
 
 
 def _names(entries: Sequence[Mapping[str, Any]]) -> str:
@@ -274,9 +276,3 @@ def _state(event: Mapping[str, Any]) -> str:
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes:02d}:{rest:02d}" if minutes < 100 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
-def _words(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

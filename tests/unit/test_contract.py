@@ -448,17 +448,29 @@ def words(node: ast.AST) -> list[str]:
     return []
 
 
-def failures_of_exchanges() -> list[ast.Tuple]:
-    """The rules in _http.py: whether one applies, kind, words, remedy, flags."""
-    tables = [node for node in ast.walk(tree("module_utils", "_http")) if isinstance(node, ast.AnnAssign)]
-    (table,) = [node.value for node in tables if ast.unparse(node.target) == "rules"]
-    assert isinstance(table, ast.Tuple)
-    return [rule for rule in table.elts if isinstance(rule, ast.Tuple)]
+def rules() -> list[ast.Tuple]:
+    """The tables of failures: whether a row applies, kind, words, remedy."""
+    tables = [
+        node.value
+        for name in ("_http", "_api", "_token")
+        for node in ast.walk(tree("module_utils", name))
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "rules"
+    ]
+    assert len(tables) == 3
+    return [
+        rule for table in tables if isinstance(table, ast.Tuple) for rule in table.elts if isinstance(rule, ast.Tuple)
+    ]
 
 
 def kinds() -> set[str]:
     """The closed list of C(error.kind), as the library and the plugins raise them."""
-    found = {ast.literal_eval(rule.elts[1]) for rule in failures_of_exchanges()}
+    found = {ast.literal_eval(rule.elts[1]) for rule in rules()}
+    found |= {
+        word
+        for call in ast.walk(tree("module_utils", "_report"))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "_problem"
+        for word in words(call.args[0])
+    }
     found |= {
         word
         for path in [*ROOT.glob("plugins/module_utils/*.py"), *ROOT.glob("plugins/plugin_utils/*.py")]

@@ -93,7 +93,7 @@ PROBLEMS = {
     "warning": lambda p: report.bad_end(p, "warning"),
     "failed": lambda p: report.bad_end(p, "failed"),
     **{
-        f"not_started_{action}": lambda p, action=action: report.not_started(p, Policy(action), 300.0)[1]
+        f"not_started_{action}": lambda p, action=action: report.not_started(p, Policy(action), 300.0)
         for action in ("run", "schedule", "kill", "wait")
     },
     **{
@@ -129,7 +129,7 @@ PROBLEMS = {
     ],
 )
 def test_every_bad_end_is_a_sentence_with_a_remedy(problem, facts, name):
-    p = record(name, reason="it is running already", failed=True, **facts)
+    p = record(name, reason="it is running already", **facts)
     error = PROBLEMS[problem](p)
     readable(error.message)
     assert error.remedy or problem == "lost_sight_bare"
@@ -150,8 +150,8 @@ def test_an_etl_that_is_not_there_is_not_named_twice():
 
 
 def test_unconfirmed_says_that_nothing_was_sent_twice():
-    outcome, error = report.not_started(record(request=request(ambiguous=True, doubt="Lost.")), Policy("run"), 300.0)
-    assert outcome == error.kind == "unconfirmed"
+    error = report.not_started(record(request=request(ambiguous=True, doubt="Lost.")), Policy("run"), 300.0)
+    assert error.kind == "unconfirmed"
     assert "not sent again" in error.remedy
 
 
