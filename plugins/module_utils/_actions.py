@@ -20,12 +20,14 @@ from ._observer import Task
 from ._options import check_number, plain_properties
 from ._plan import Policy
 from ._report import Record, Request
-from ._run_files import Host, Notes
+from ._run_files import Host, Notes, PrivateFolderError
 from ._status import NEVER, EtlStatus, from_public, matches, parse_rfc3339
 
 Warn = Callable[[str], None]
 #: More requests at a time do not help any server, and may hurt this one.
 MOST_PARALLEL = 100
+#: One of these options names the ETLs.
+SELECTORS = ("etl_id", "etl_name", "name_pattern")
 #: The words of C(last_result), as the exit code or state that they stand for.
 LAST_RESULTS: dict[str, Callable[[EtlStatus], bool]] = {
     "ok": lambda status: status.exit_code == "OK" and status.state != "ABORTED",
@@ -50,34 +52,19 @@ class Target(NamedTuple):
     name: str | None = None
 
 
-def _check_ids(ids: Sequence[int]) -> None:
-    """:raises OptionError: no id, or one below 1."""
-    if not ids:
-        raise OptionError("etl_id is an empty list.", remedy="Specify at least one id.")
-    for etl_id in ids:
-        check_number("etl_id", etl_id, 1, highest=2**63 - 1)
-
-
-def _check_texts(option: str, texts: Sequence[str]) -> None:
-    """:raises OptionError: no text, or an empty one."""
-    if not texts or not all(str(text).strip() for text in texts):
-        raise OptionError(f"{option} is empty or contains an empty text.", remedy="Specify at least one text.")
-
-
 def check_selection(options: Mapping[str, Any]) -> None:
     """Everything about the selection that can be checked without the server.
 
     :raises OptionError: nothing is selected, or what is given cannot be.
     """
-    if options["etl_id"] is not None:
-        _check_ids(options["etl_id"])
-    for option in ("etl_name", "name_pattern"):
-        if options.get(option) is not None:
-            _check_texts(option, options[option])
-    if all(options.get(option) is None for option in ("etl_id", "etl_name", "name_pattern")):
+    given = [option for option in SELECTORS if options.get(option) is not None]
+    if not given:
         raise OptionError("No ETL is named.", remedy="Set etl_id, etl_name or name_pattern.")
-    if options.get("exclude"):
-        _check_texts("exclude", options["exclude"])
+    for option in (*given, *(["exclude"] if options.get("exclude") else [])):
+        if not options[option] or not all(str(text).strip() for text in options[option]):
+            raise OptionError(f"{option} is empty or contains an empty text.", remedy="Specify at least one ETL.")
+    for etl_id in options["etl_id"] or ():
+        check_number("etl_id", etl_id, 1, highest=2**63 - 1)
     if options.get("action") in ("stop", "kill") and options.get("name_pattern") and not options["confirm_all"]:
         for pattern in options["name_pattern"]:
             if not pattern.strip().strip("*?"):
@@ -313,15 +300,17 @@ def _run(options: Mapping[str, Any], policy: Policy, host: Host, baselines: Mapp
 
 def _notes(options: Mapping[str, Any], host: Host) -> Notes:
     """:raises OptionError: the folder that the user named cannot be used."""
-    about = host.channel.about
+    about, chosen = host.channel.about, options.get("request_notes")
     address = str(options["url"] or "").strip().rstrip("/").lower()
-    chosen = options.get("request_notes")
     try:
         return Notes(chosen or about.get("notes"), address, about)
-    except OptionError:
-        if chosen:
-            raise
-        return Notes(None)
+    except PrivateFolderError as error:
+        if not chosen:
+            return Notes(None)
+        raise OptionError(
+            f"The folder {chosen} (request_notes) cannot be used: {error}.",
+            remedy="Set request_notes to an existing folder of mode 0700 that belongs to the user of the task.",
+        ) from None
 
 
 def _beginning(records: Sequence[Record], policy: Policy, host: Host) -> dict[str, Any]:
@@ -383,14 +372,9 @@ def _result(records: Sequence[Record], policy: Policy, want_diff: bool) -> dict[
         result["etl"] = entries[0]
     if want_diff and policy.action != "wait":
         pairs = {f"ETL {r.etl_id}": report.diff(r, policy) for r in records}
-        if len(pairs) == 1:
-            before, after = next(iter(pairs.values()))
-            result["diff"] = {"before": before, "after": after}
-        else:
-            result["diff"] = {
-                "before": {label: pair[0] for label, pair in pairs.items()},
-                "after": {label: pair[1] for label, pair in pairs.items()},
-            }
+        for number, side in enumerate(("before", "after")):
+            states = {label: pair[number] for label, pair in pairs.items()}
+            result.setdefault("diff", {})[side] = states if len(states) > 1 else next(iter(states.values()))
     return result
 
 
@@ -403,7 +387,7 @@ def inform(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
     :raises HelixError: the list could not be read, or a name or id is not in it.
     """
     check_number("max_parallel", options["max_parallel"], 1, highest=MOST_PARALLEL)
-    if any(options.get(option) is not None for option in ("etl_id", "etl_name", "name_pattern")):
+    if any(options.get(option) is not None for option in SELECTORS):
         check_selection(options)
     api = connect(options, host.redactor, host.clock, options["max_parallel"])
     try:
@@ -432,7 +416,7 @@ def inform(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
 def _chosen(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[Etl]:
     etls = api.list_etls()
     known = {etl.etl_id: etl for etl in etls}
-    if all(options.get(option) is None for option in ("etl_id", "etl_name", "name_pattern")):
+    if all(options.get(option) is None for option in SELECTORS):
         return [etl for etl in etls if not _is_excluded(etl.etl_id, etl.name, options.get("exclude") or ())]
     targets = select(options, api, warn)
     missing = [target.etl_id for target in targets if target.etl_id not in known]

@@ -185,17 +185,20 @@ class Execution:
             self._watch.due = self._clock.now() + 1.0
             return True
         self._watch.check_over()
-        is_sent = False
-        with self._task.notes.claim(r.etl_id) as claim:
-            note = claim.join(policy, self._clock.wall())
-            if note is None:
-                claim.sending(policy.action, status, self._task.server_time(), self._clock.wall())
+        notes, is_sent = self._task.notes, False
+        with notes.alone(r.etl_id):
+            joined = notes.join(r.etl_id, policy, self._clock.wall())
+            if joined is None:
+                # Before the request is sent: this process may not come to its end.
+                note = notes.make(policy.action, status, self._task.server_time(), self._clock.wall())
+                notes.write(r.etl_id, note)
                 try:
                     is_sent = self._send(policy.action)
                 finally:
-                    claim.sent(r.request if is_sent else None)
-        if note:
-            return self._join(note)
+                    request_id = r.request.request_id if r.request else None
+                    notes.write(r.etl_id, replace(note, request_id=request_id) if is_sent else None)
+        if joined:
+            return self._join(joined)
         if not is_sent:
             return True
         ambiguous = bool(r.request and r.request.ambiguous)
@@ -207,7 +210,8 @@ class Execution:
     def _join(self, note: Note) -> bool:
         """Follow the run that another host or task has requested."""
         r, watch = self.record, self._watch
-        r.attached, r.joined, r.reason = True, note.sentence(), note.reason()
+        r.attached, r.reason = True, note.reason()
+        r.joined = f"{r.reason[0].upper()}{r.reason[1:]}."
         if self._policy.if_running == "fail":
             return self._fail(report.already_running(self._named()), "failed")
         r.before = watch.baseline = note.before

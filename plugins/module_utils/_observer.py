@@ -10,7 +10,9 @@ one already seen comes from a replica that lags behind and is dropped here, for 
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from . import _plan as planning
 from ._api import HelixApi
@@ -38,6 +40,7 @@ CONTRADICTED = 30.0
 SKEW = 2.0
 
 
+@dataclass
 class Task:
     """What all ETLs of one task share.
 
@@ -46,29 +49,21 @@ class Task:
     :param total_timeout: seconds for the whole task; ETLs whose turn comes later are not tried.
     """
 
-    def __init__(
-        self,
-        api: HelixApi,
-        policy: Policy,
-        *,
-        notes: Notes | None = None,
-        over: Callable[[], bool] = lambda: False,
-        tell: Callable[[Record], None] = lambda record: None,
-        total_timeout: float | None = None,
-        stop_on_failure: bool = False,
-    ) -> None:
-        self.api = api
-        self.policy = policy
-        self.notes = notes or Notes(None)
-        self.over = over
-        self.tell = tell
-        self.clock = api.transport.clock
+    api: HelixApi
+    policy: Policy
+    notes: Notes = field(default_factory=lambda: Notes(None))
+    over: Callable[[], bool] = lambda: False
+    tell: Callable[[Record], None] = lambda record: None
+    total_timeout: float | None = None
+    stop_on_failure: bool = False
+    records: Sequence[Record] = ()
+
+    def __post_init__(self) -> None:
+        self.clock = self.api.transport.clock
         now = self.clock.now()
-        self.ends_at = float("inf") if total_timeout is None else now + total_timeout
+        self.ends_at = float("inf") if self.total_timeout is None else now + self.total_timeout
         #: No retry of a login that comes first waits longer.
-        self.deadline = min(now + policy.wait_timeout, self.ends_at)
-        self._stop_on_failure = stop_on_failure
-        self.records: list[Record] = []
+        self.deadline = min(now + self.policy.wait_timeout, self.ends_at)
 
     @property
     def active(self) -> int:
@@ -81,7 +76,7 @@ class Task:
             return "the task was ended"
         if self.clock.now() >= self.ends_at:
             return "total_timeout expired first"
-        if self._stop_on_failure and any(r.failed for r in self.records):
+        if self.stop_on_failure and any(r.failed for r in self.records):
             return "another ETL failed (stop_launching_on_failure)"
         return None
 
@@ -239,30 +234,20 @@ class Observer:
 
     def judge(self, status: EtlStatus) -> Verdict | None:
         """What is seen now, as an end; None if it is none yet."""
-        policy = self._policy
-        before = self.baseline or status
+        policy, before, nones = self._policy, self.baseline or status, self.trusted_nones()
+        facts: dict[str, Any] = {
+            "seen_executing": self.seen_executing,
+            "since": self.since,
+            "fail_on_warning": policy.fail_on_warning,
+        }
         if policy.action == "wait":
-            return planning.judge_wait(
-                policy.until,
-                before,
-                status,
-                seen_executing=self.seen_executing,
-                since=self.since,
-                fail_on_warning=policy.fail_on_warning,
-                times_none=self.trusted_nones(),
-            )
+            return planning.judge_wait(policy.until, before, status, times_none=nones, **facts)
         if policy.action in ("stop", "kill"):
-            verdict = planning.judge_idle(before, status, policy.action, self.trusted_nones())
+            verdict = planning.judge_idle(before, status, policy.action, nones)
         elif policy.action == "schedule":
             verdict = planning.judge_schedule(before, status, self.since)
         else:
-            verdict = planning.judge_run(
-                before,
-                status,
-                seen_executing=self.seen_executing,
-                since=self.since,
-                fail_on_warning=policy.fail_on_warning,
-            )
+            verdict = planning.judge_run(before, status, **facts)
         if policy.wait:
             return verdict
         # The response was lost, and the task does not wait: it is enough to see that the request had an effect.

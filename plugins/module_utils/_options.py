@@ -91,26 +91,18 @@ def connection_argument_spec() -> dict[str, dict[str, Any]]:
     return spec
 
 
-def selection_argument_spec() -> dict[str, dict[str, Any]]:
-    """The options that select ETLs."""
-    return {
-        "etl_id": {"type": "list", "elements": "int", "aliases": ["etl_ids"]},
-        "etl_name": {"type": "list", "elements": "str", "aliases": ["etl_names"]},
-        "name_pattern": {"type": "list", "elements": "str"},
-        "exclude": {"type": "list", "elements": "str"},
-    }
-
-
-def last_result_argument_spec() -> dict[str, dict[str, Any]]:
-    """The options that select among those ETLs by their last result."""
-    return {
-        "last_result": {
-            "type": "list",
-            "elements": "str",
-            "choices": ["failed", "aborted", "warning", "ok", "never"],
-        },
-        "allow_empty": {"type": "bool", "default": True},
-    }
+#: The options that select ETLs.
+SELECTION: dict[str, dict[str, Any]] = {
+    "etl_id": {"type": "list", "elements": "int", "aliases": ["etl_ids"]},
+    "etl_name": {"type": "list", "elements": "str", "aliases": ["etl_names"]},
+    "name_pattern": {"type": "list", "elements": "str"},
+    "exclude": {"type": "list", "elements": "str"},
+}
+#: The options that select among those ETLs by their last result.
+LAST_RESULT: dict[str, dict[str, Any]] = {
+    "last_result": {"type": "list", "elements": "str", "choices": ["failed", "aborted", "warning", "ok", "never"]},
+    "allow_empty": {"type": "bool", "default": True},
+}
 
 
 def base_url(text: str | None, option: str, allow_http: bool) -> str:

@@ -23,6 +23,15 @@ UNTIL = ("finished", "executing", "idle")
 #: What a plan says to do.
 SEND, NOTHING, ATTACH, FAIL, QUEUE, RESTART = "send", "nothing", "attach", "fail", "queue", "restart"
 
+_ONLY_RUN = (
+    "only a run can meet an execution that is under way",
+    "only a run can be spared because the last execution is fresh",
+    "only a run that takes too long can be stopped or killed",
+)
+_CARRIERS = "only run and schedule requests carry properties"
+_ESCALATES = "it escalates a stop: with action: stop, if_running: restart or on_timeout: stop"
+_NOBODY = "without waiting nobody is there to do it"
+
 #: A last execution may lie this far in the future (seconds) before clocks are called wrong.
 CLOCK_TOLERANCE = 300.0
 
@@ -54,51 +63,30 @@ class Policy:
 
         :raises OptionError: with the reason, before any request is sent.
         """
-        only_run = {
-            "if_running": self.if_running != "attach",
-            "max_age": self.max_age is not None,
-            "on_timeout": self.on_timeout != "leave",
-        }
-        why = {
-            "if_running": "only a run can meet an execution that is under way",
-            "max_age": "only a run can be spared because the last execution is fresh",
-            "on_timeout": "only a run that takes too long can be stopped or killed",
-        }
-        for option, given in only_run.items():
-            if given and self.action != "run":
-                raise _refused(option, f"action: {self.action}", why[option])
-        if self.properties and self.action not in ("run", "schedule"):
-            raise _refused(
-                "run_execution_properties", f"action: {self.action}", "only run and schedule requests carry properties"
-            )
-        if self.kill_after is not None and not (
-            self.action == "stop" or self.if_running == "restart" or self.on_timeout == "stop"
-        ):
-            raise _refused(
-                "kill_after",
-                f"action: {self.action}",
-                "it escalates a stop: with action: stop, if_running: restart or on_timeout: stop",
-            )
+        beside, run = f"action: {self.action}", self.action == "run"
+        escalates = self.action == "stop" or self.if_running == "restart" or self.on_timeout == "stop"
+        # The first that applies: an option, what it makes no sense with, and why.
+        rules: tuple[tuple[object, str, str, str], ...] = (
+            (self.if_running != "attach" and not run, "if_running", beside, _ONLY_RUN[0]),
+            (self.max_age is not None and not run, "max_age", beside, _ONLY_RUN[1]),
+            (self.on_timeout != "leave" and not run, "on_timeout", beside, _ONLY_RUN[2]),
+            (self.properties and self.action not in ("run", "schedule"), "run_execution_properties", beside, _CARRIERS),
+            (self.kill_after is not None and not escalates, "kill_after", beside, _ESCALATES),
+            (self.if_running in ("queue", "restart"), f"if_running: {self.if_running}", "wait: false", _NOBODY),
+            (self.on_timeout != "leave", f"on_timeout: {self.on_timeout}", "wait: false", _NOBODY),
+            (self.kill_after is not None, "kill_after", "wait: false", _NOBODY),
+            (self.fail_on_warning, "fail_on_warning: true", "wait: false", _NOBODY),
+        )
+        for applies, option, other, reason in rules:
+            if applies and not (self.wait and reason is _NOBODY):
+                message = f"{option} makes no sense with {other}: {reason}."
+                raise OptionError(message, remedy="Remove one of the two.")
         if self.kill_after is not None and self.wait and self.kill_after >= self.wait_timeout:
             raise OptionError(
                 f"kill_after ({self.kill_after:g} s) would never come: wait_timeout ({self.wait_timeout:g} s) is over"
                 " first.",
                 remedy="Make kill_after shorter than wait_timeout.",
             )
-        if not self.wait:
-            needs_wait = {
-                f"if_running: {self.if_running}": self.if_running in ("queue", "restart"),
-                f"on_timeout: {self.on_timeout}": self.on_timeout != "leave",
-                "kill_after": self.kill_after is not None,
-                "fail_on_warning: true": self.fail_on_warning,
-            }
-            for option, given in needs_wait.items():
-                if given:
-                    raise _refused(option, "wait: false", "without waiting nobody is there to do it")
-
-
-def _refused(option: str, beside: str, reason: str) -> OptionError:
-    return OptionError(f"{option} makes no sense with {beside}: {reason}.", remedy="Remove one of the two.")
 
 
 class Decision(NamedTuple):

@@ -17,15 +17,13 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._errors import OptionError
 from ._plan import Policy
 from ._redaction import Redactor
-from ._report import Request
 from ._status import EtlStatus, from_public
 
 if TYPE_CHECKING:  # the control node reads this file too, and must not import requests for it
@@ -188,7 +186,7 @@ class Host(NamedTuple):
 class Note:
     """The latest request that was to start an ETL. Holds no secret.
 
-    C(run), C(task) and C(hosts) say who sent it and who has followed it; C(me) is who reads it.
+    C(run), C(task) and C(hosts) say who sent it and who has followed it.
     """
 
     action: str
@@ -200,14 +198,8 @@ class Note:
     run: str | None = None
     task: str | None = None
     hosts: list[str] = field(default_factory=list)
-    me: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_same_task(self) -> bool:
-        """Whether the same task of the same run sent it for another host."""
-        me = self.me
-        known = me.get("run") is not None and (self.run, self.task) == (me.get("run"), me.get("task"))
-        return known and me.get("host") not in self.hosts
+    #: Whether the same task of the same run sent it, for another host than the one that reads it.
+    is_same_task: bool = False
 
     def holds(self, policy: Policy, wall: float) -> bool:
         """Whether this request is to be followed instead of sending another one."""
@@ -222,103 +214,31 @@ class Note:
             return f"the same task has already requested this run for host {self.hosts[0]}{number}"
         return f"an earlier {self.action} request{number} has not begun yet, so it was followed instead of sent again"
 
-    def sentence(self) -> str:
-        text = self.reason()
-        return f"{text[0].upper()}{text[1:]}."
-
-
-class Claim:
-    """The right to launch an ETL, while its note is locked."""
-
-    def __init__(self, folder: PrivateFolder | None, name: str, note: Note | None, me: Mapping[str, Any]) -> None:
-        self._folder = folder
-        self._name = name
-        self._note = note
-        self._me = me
-
-    def join(self, policy: Policy, wall: float) -> Note | None:
-        """The request to follow instead of sending another one; this host then counts among those that follow it."""
-        note = self._note
-        if note is None or not note.holds(policy, wall):
-            return None
-        self._write(Note(**{**vars(note), "hosts": [*note.hosts, str(self._me.get("host"))]}))
-        return note
-
-    def sending(self, action: str, before: EtlStatus, server_time: float | None, wall: float) -> None:
-        """Remember the request before it is sent: the process may not come to its end."""
-        me = self._me
-        host = [str(me["host"])] if "host" in me else []
-        self._note = Note(action, before, wall, server_time, None, False, me.get("run"), me.get("task"), host, me)
-        self._write(self._note)
-
-    def sent(self, request: Request | None) -> None:
-        """Remember the request that was sent. Without one the server certainly did nothing, and the note goes."""
-        if request is None:
-            self.drop()
-        elif self._note is not None:
-            self._note.request_id = request.request_id
-            self._write(self._note)
-
-    def begun(self) -> None:
-        if self._note is not None and not self._note.begun:
-            self._note.begun = True
-            self._write(self._note)
-
-    def drop(self) -> None:
-        if self._note is not None:
-            self._write(None)
-
-    def _write(self, note: Note | None) -> None:
-        if self._folder is None:
-            return
-        data: dict[str, Any] = {}
-        if note is not None:
-            data = {**asdict(note), "format": 1, "before": note.before.public()}
-            data.pop("me")
-        self._folder.write(self._name, data)
-
 
 class Notes:
-    """The notes of one tenant.
+    """The notes of one tenant. A folder that cannot be used means that nothing is remembered.
 
     :param folder: where they are kept; None: nothing is remembered.
     :param address: base address of the tenant.
     :param me: C(run), C(task) and C(host) of the reader, if they are known.
+    :raises PrivateFolderError: the folder is not private.
     """
 
     def __init__(self, folder: str | None, address: str = "", me: Mapping[str, Any] | None = None) -> None:
-        try:
-            self._folder = PrivateFolder(folder) if folder else None
-        except PrivateFolderError as error:
-            raise OptionError(
-                f"The folder {folder} (request_notes) cannot be used: {error}.",
-                remedy="Set request_notes to an existing folder of mode 0700 that belongs to the user of the task.",
-            ) from None
+        self._folder = PrivateFolder(folder) if folder else None
         self._address = address
         self._me = me or {}
 
     @contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        if self._folder is None:
+    def alone(self, etl_id: int) -> Iterator[None]:
+        """Keep all others from the note of this ETL."""
+        with ExitStack() as locks:
+            try:
+                if self._folder:
+                    locks.enter_context(self._folder.locked(self._name(etl_id)))
+            except PrivateFolderError:
+                self._folder = None
             yield
-            return
-        with self._folder.locked(name):
-            yield
-
-    @contextmanager
-    def claim(self, etl_id: int) -> Iterator[Claim]:
-        """Alone with the note of this ETL. A folder that cannot be used means that nothing is remembered."""
-        name = self._name(etl_id)
-        try:
-            lock = self._locked(name)
-            lock.__enter__()
-        except PrivateFolderError:
-            yield Claim(None, name, None, self._me)
-            return
-        try:
-            yield Claim(self._folder, name, self.read(etl_id), self._me)
-        finally:
-            lock.__exit__(None, None, None)
 
     def read(self, etl_id: int) -> Note | None:
         data = self._folder.read(self._name(etl_id)) if self._folder else {}
@@ -326,21 +246,47 @@ class Notes:
         if before is None or data.pop("format", None) != 1:
             return None
         try:
-            return Note(before=before, me=self._me, **data)
+            note = Note(before=before, **data)
         except TypeError:
             return None
+        run, me = self._me.get("run"), self._me
+        same = run is not None and (note.run, note.task) == (run, me.get("task"))
+        note.is_same_task = same and me.get("host") not in note.hosts
+        return note
+
+    def write(self, etl_id: int, note: Note | None) -> None:
+        if self._folder:
+            data = {**asdict(note), "format": 1, "before": note.before.public()} if note else {}
+            data.pop("is_same_task", None)
+            self._folder.write(self._name(etl_id), data)
+
+    def join(self, etl_id: int, policy: Policy, wall: float) -> Note | None:
+        """The request to follow instead of sending another one; this host then counts among those that follow it."""
+        note = self.read(etl_id)
+        if note is None or not note.holds(policy, wall):
+            return None
+        self.write(etl_id, replace(note, hosts=[*note.hosts, str(self._me.get("host"))]))
+        return note
+
+    def make(self, action: str, before: EtlStatus, server_time: float | None, wall: float) -> Note:
+        """The note of a request of this task."""
+        me = self._me
+        host = [str(me["host"])] if "host" in me else []
+        return Note(action, before, wall, server_time, run=me.get("run"), task=me.get("task"), hosts=host)
 
     def begun(self, etl_id: int) -> None:
         """The run that was requested was seen."""
-        if self._folder is not None:
-            with self.claim(etl_id) as claim:
-                claim.begun()
+        if self._folder:
+            with self.alone(etl_id):
+                note = self.read(etl_id)
+                if note and not note.begun:
+                    self.write(etl_id, replace(note, begun=True))
 
     def clear(self, etl_id: int) -> None:
         """The ETL was stopped: nothing that was requested before is to be followed."""
-        if self._folder is not None:
-            with self.claim(etl_id) as claim:
-                claim.drop()
+        if self._folder:
+            with self.alone(etl_id):
+                self.write(etl_id, None)
 
     def _name(self, etl_id: int) -> str:
         return "bmc_helix-" + hashlib.sha256(f"{self._address} {etl_id}".encode("utf-8", "replace")).hexdigest()[:32]

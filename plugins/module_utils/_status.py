@@ -20,23 +20,10 @@ from typing import Any, NamedTuple
 NEVER = "none"
 
 
-class StateMeaning(NamedTuple):
-    """What a state word means for the collection."""
-
-    executing: bool
-    service: bool
-
-
 #: The documented states. Any other state is kept as it is and counts as possibly active.
-STATES: dict[str, StateMeaning] = {
-    NEVER: StateMeaning(executing=False, service=False),
-    "ENDED": StateMeaning(executing=False, service=False),
-    "ABORTED": StateMeaning(executing=False, service=False),
-    "WAITING": StateMeaning(executing=False, service=False),
-    "RUNNING": StateMeaning(executing=True, service=False),
-    "SERVICE_ON": StateMeaning(executing=True, service=True),
-    "SERVICE_OFF": StateMeaning(executing=False, service=True),
-}
+STATES = (NEVER, "ENDED", "ABORTED", "WAITING", "RUNNING", "SERVICE_ON", "SERVICE_OFF")
+EXECUTING = frozenset(("RUNNING", "SERVICE_ON"))
+SERVICE = frozenset(("SERVICE_ON", "SERVICE_OFF"))
 #: States in which a batch run can be over. A periodic ETL that has finished is WAITING again, not ENDED.
 OVER = frozenset(("ENDED", "ABORTED", "WAITING"))
 
@@ -55,19 +42,19 @@ class EtlStatus(NamedTuple):
     @property
     def executing(self) -> bool:
         """Whether anything is known to execute. An unknown word counts as not known to execute."""
-        return self.known and STATES[self.state].executing
+        return self.state in EXECUTING
 
     @property
     def at_rest(self) -> bool:
         """Whether it is known that nothing executes."""
-        return self.known and not STATES[self.state].executing
+        return self.known and not self.executing
 
     @property
     def kind(self) -> str:
         """C(service), C(batch) or C(unknown). ENDED, WAITING, … exist for batch ETLs only."""
         if not self.known or self.state == NEVER:
             return "unknown"
-        return "service" if STATES[self.state].service else "batch"
+        return "service" if self.state in SERVICE else "batch"
 
     @property
     def moment(self) -> float | None:

@@ -388,12 +388,7 @@ error:
 from ..module_utils._actions import act
 from ..module_utils._http import Clock
 from ..module_utils._module import HelixModule, serve
-from ..module_utils._options import (
-    connection_argument_spec,
-    last_result_argument_spec,
-    nonempty_env,
-    selection_argument_spec,
-)
+from ..module_utils._options import LAST_RESULT, SELECTION, connection_argument_spec, nonempty_env
 
 
 def main() -> None:
@@ -401,8 +396,8 @@ def main() -> None:
         argument_spec={
             **connection_argument_spec(),
             "action": {"type": "str", "required": True, "choices": ["run", "schedule", "stop", "kill"]},
-            **selection_argument_spec(),
-            **last_result_argument_spec(),
+            **SELECTION,
+            **LAST_RESULT,
             "confirm_all": {"type": "bool", "default": False},
             "run_execution_properties": {"type": "dict", "default": {}},
             "secret_run_execution_properties": {"type": "dict", "default": {}, "no_log": True},

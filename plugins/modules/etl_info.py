@@ -135,14 +135,14 @@ error:
 from ..module_utils._actions import inform
 from ..module_utils._http import Clock
 from ..module_utils._module import HelixModule, serve
-from ..module_utils._options import connection_argument_spec, selection_argument_spec
+from ..module_utils._options import SELECTION, connection_argument_spec
 
 
 def main() -> None:
     module = HelixModule(
         argument_spec={
             **connection_argument_spec(),
-            **selection_argument_spec(),
+            **SELECTION,
             "gather_status": {"type": "bool", "default": True},
             "max_parallel": {"type": "int", "default": 8},
         },

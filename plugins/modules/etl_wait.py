@@ -121,15 +121,15 @@ error:
 from ..module_utils._actions import wait_for
 from ..module_utils._http import Clock
 from ..module_utils._module import HelixModule, serve
-from ..module_utils._options import connection_argument_spec, last_result_argument_spec, selection_argument_spec
+from ..module_utils._options import LAST_RESULT, SELECTION, connection_argument_spec
 
 
 def main() -> None:
     module = HelixModule(
         argument_spec={
             **connection_argument_spec(),
-            **selection_argument_spec(),
-            **last_result_argument_spec(),
+            **SELECTION,
+            **LAST_RESULT,
             "details": {"type": "str", "choices": ["auto", "full"], "default": "auto"},
             "until": {"type": "str", "choices": ["finished", "executing", "idle"], "default": "finished"},
             "baseline": {"type": "list", "elements": "dict"},

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ..module_utils._status import NEVER, STATES, fold, matches, parse_rfc3339
+from ..module_utils._status import EXECUTING, NEVER, SERVICE, STATES, fold, matches, parse_rfc3339
 
 #: Worst first. An ETL with several findings gets the worst of them as its verdict.
 VERDICTS = ("failed", "unexpected_state", "stale", "unknown", "never_ran", "warning", "healthy")
@@ -294,18 +294,14 @@ def judge_one(etl: Any, rules: Sequence[Expectation], now: float | None = None) 
         "exit_code": exit_code or None,
         "last_exec_ts": clean(etl.get("last_exec_ts")) or None,
         "age_seconds": age,
-        "kind": "service" if _is_service(state) else "batch" if state in STATES else "unknown",
-        "executing": state in STATES and STATES[state].executing,
+        "kind": "service" if state in SERVICE else "batch" if state in STATES else "unknown",
+        "executing": state in EXECUTING,
     }
 
 
 def _word(value: Any) -> str:
     word = clean(value).upper()
     return "" if word == NEVER.upper() else word
-
-
-def _is_service(state: str) -> bool:
-    return state in STATES and STATES[state].service
 
 
 def _age(etl: Mapping[str, Any], now: float | None) -> int | None:
@@ -333,7 +329,7 @@ def assess(etl: Mapping[str, Any], rule: Expectation, age: int | None) -> tuple[
         findings.append(("unexpected_state", f"state is {state}, expected {' or '.join(rule.states)}"))
     elif state not in STATES and not rule.states:
         findings.append(("unknown", f"state {state} is not documented"))
-    if _is_service(state):
+    if state in SERVICE:
         return findings, [] if findings else [f"service is {'on' if state == 'SERVICE_ON' else 'off'}"]
     if state != "RUNNING" and (exit_code or state in STATES):
         findings += _of_exit(state, exit_code, rule)

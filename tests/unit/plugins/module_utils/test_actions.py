@@ -194,7 +194,7 @@ def test_info_tells_which_could_not_be_read():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"etl_id": []}, "empty list"),
+        ({"etl_id": []}, "etl_id is empty"),
         ({"etl_id": None}, "No ETL is named"),
         ({"etl_id": None, "etl_name": [""]}, "etl_name is empty"),
         ({"wait_timeout": 0}, "wait_timeout"),
