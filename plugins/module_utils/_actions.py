@@ -17,15 +17,13 @@ from ._api import Etl, HelixApi, connect
 from ._errors import EtlNotFoundError, HelixError, OptionError
 from ._execution import run_all
 from ._observer import Task
-from ._options import check_number, plain_properties
+from ._options import check_numbers, plain_properties
 from ._plan import Policy
 from ._report import Record, Request
 from ._run_files import Host, Notes, PrivateFolderError
 from ._status import NEVER, EtlStatus, from_public, matches, parse_rfc3339
 
 Warn = Callable[[str], None]
-#: More requests at a time do not help any server, and may hurt this one.
-MOST_PARALLEL = 100
 #: One of these options names the ETLs.
 SELECTORS = ("etl_id", "etl_name", "name_pattern")
 #: The words of C(last_result), as the exit code or state that they stand for.
@@ -57,14 +55,13 @@ def check_selection(options: Mapping[str, Any]) -> None:
 
     :raises OptionError: nothing is selected, or what is given cannot be.
     """
+    check_numbers(options)
     given = [option for option in SELECTORS if options.get(option) is not None]
     if not given:
         raise OptionError("No ETL is named.", remedy="Set etl_id, etl_name or name_pattern.")
     for option in (*given, *(["exclude"] if options.get("exclude") else [])):
         if not options[option] or not all(str(text).strip() for text in options[option]):
             raise OptionError(f"{option} is empty or contains an empty text.", remedy="Specify at least one ETL.")
-    for etl_id in options["etl_id"] or ():
-        check_number("etl_id", etl_id, 1, highest=2**63 - 1)
     if options.get("action") in ("stop", "kill") and options.get("name_pattern") and not options["confirm_all"]:
         for pattern in options["name_pattern"]:
             if not pattern.strip().strip("*?"):
@@ -175,25 +172,11 @@ def _is_excluded(etl_id: int, name: str, exclude: Sequence[str]) -> bool:
 # -- etl_action and etl_wait ------------------------------------------------------------------------------------------
 
 
-def _check_times(options: Mapping[str, Any]) -> None:
-    for name, lowest, above in (
-        ("wait_timeout", 0, True),
-        ("start_timeout", 0, True),
-        ("total_timeout", 0, True),
-        ("poll_interval", 1, False),
-        ("kill_after", 0, True),
-        ("max_age", 0, True),
-    ):
-        check_number(name, options.get(name), lowest, above=above)
-    check_number("max_parallel", options.get("max_parallel"), 1, highest=MOST_PARALLEL)
-
-
 def act(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
     """C(etl_action): the result for one or several ETLs, with C(failed) if one of them failed.
 
     :raises HelixError: nothing was done.
     """
-    _check_times(options)
     check_selection(options)
     name = "secret_run_execution_properties"
     secret = plain_properties(options[name], name, secret=True)
@@ -215,7 +198,6 @@ def wait_for(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
 
     :raises HelixError: nothing could be looked at.
     """
-    _check_times(options)
     check_selection(options)
     baselines = _baselines(options["baseline"])
     policy = Policy(
@@ -386,7 +368,7 @@ def inform(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
 
     :raises HelixError: the list could not be read, or a name or id is not in it.
     """
-    check_number("max_parallel", options["max_parallel"], 1, highest=MOST_PARALLEL)
+    check_numbers(options)
     if any(options.get(option) is not None for option in SELECTORS):
         check_selection(options)
     api = connect(options, host.redactor, host.clock, options["max_parallel"])

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ._errors import AnswerError, DeadlineError, EtlNotFoundError, HelixError, OptionError, RequestRefusedError
 from ._http import Answer, Clock, Transport, decoded
-from ._options import base_url, check_number
+from ._options import base_url, check_numbers
 from ._redaction import Redactor, clean
 from ._status import EtlStatus, parse_status
 from ._token import Credentials, TokenSource
@@ -71,25 +71,15 @@ def connect(options: Mapping[str, Any], redactor: Redactor, clock: Clock, connec
     allow_http = bool(options["allow_http"])
     url = base_url(options["url"], "url", allow_http)
     login_url = base_url(options["login_url"], "login_url", allow_http) if (options["login_url"] or "").strip() else url
-    check_number("request_timeout", options["request_timeout"], 0, above=True, highest=3600)
-    check_number("retries", options["retries"], 0, highest=20)
+    check_numbers(options)
     if options["client_key"] and not options["client_cert"]:
         raise OptionError("client_key is set without client_cert.", remedy="Set both, or neither.")
-    credentials = Credentials(
-        options["token"], options["access_key"], options["access_secret_key"], options["tenant_id"]
-    )
-    transport = Transport(
-        clock=clock,
-        redactor=redactor,
-        validate_certs=options["validate_certs"],
-        ca_path=options["ca_path"] or None,
-        client_cert=options["client_cert"] or None,
-        client_key=options["client_key"] or None,
-        proxy=(options["proxy"] or "").strip() or None,
-        request_timeout=options["request_timeout"],
-        retries=options["retries"],
-        connections=connections,
-    )
+    names = ("token", "access_key", "access_secret_key", "tenant_id")
+    credentials = Credentials(**{name: options[name] for name in names})
+    network: dict[str, Any] = {name: options[name] for name in ("validate_certs", "request_timeout", "retries")}
+    network |= {name: options[name] or None for name in ("ca_path", "client_cert", "client_key")}
+    network["proxy"] = (options["proxy"] or "").strip() or None
+    transport = Transport(clock=clock, redactor=redactor, connections=connections, **network)
     return HelixApi(transport, TokenSource(transport, login_url, credentials), url)
 
 

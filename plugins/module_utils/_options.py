@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from ansible.module_utils.common.parameters import env_fallback
@@ -47,6 +48,18 @@ CONNECTION: dict[str, Option] = {
     "request_timeout": Option("float", "HELIX_REQUEST_TIMEOUT", 30.0),
     "retries": Option("int", "HELIX_RETRIES", 3),
 }
+_TIMES = ("wait_timeout", "start_timeout", "total_timeout", "kill_after", "max_age")
+#: Numbers: the lowest value, whether it is itself allowed, and the highest value.
+RANGES: dict[str, tuple[float, bool, float]] = {
+    "request_timeout": (0, False, 3600),
+    "retries": (0, True, 20),
+    **dict.fromkeys(_TIMES, (0, False, 1e9)),
+    "poll_interval": (1, True, 1e9),
+    # More requests at a time do not help any server, and may hurt this one.
+    "max_parallel": (1, True, 100),
+    "etl_id": (1, True, 2**63 - 1),
+}
+_COUNTS = ("retries", "max_parallel", "etl_id")
 #: Ansible masks a secret wherever it occurs in a result. A shorter or more common value would garble the results.
 SHORTEST_SECRET = 6
 SHORTEST_SECRET_NUMBER = 8
@@ -167,20 +180,21 @@ def _unusable(parts: SplitResult, allow_http: bool) -> tuple[str, str]:
     return "", ""
 
 
-def check_number(name: str, value: float | None, lowest: float, *, above: bool = False, highest: float = 1e9) -> None:
-    """Refuse a number outside its range; None (not set) is accepted.
+def check_numbers(options: Mapping[str, Any]) -> None:
+    """Refuse numbers outside their range (C(RANGES)); those that are not set are accepted.
 
     :raises OptionError: the message names both bounds.
     """
-    if value is None:
-        return
-    too_low = value <= lowest if above else value < lowest
-    if not math.isfinite(value) or too_low or value > highest:
-        bounds = f"{'above' if above else 'at least'} {_shown(lowest)} and at most {_shown(highest)}"
-        raise OptionError(
-            f"The option {name} is {_shown(value)}, but must be {bounds}.",
-            remedy="Times are in seconds." if name not in ("retries", "max_parallel", "etl_id") else "",
-        )
+    for name, (lowest, included, highest) in RANGES.items():
+        value = options.get(name)
+        for number in value if isinstance(value, list) else [] if value is None else [value]:
+            too_low = number < lowest if included else number <= lowest
+            if not math.isfinite(number) or too_low or number > highest:
+                bounds = f"{'at least' if included else 'above'} {_shown(lowest)} and at most {_shown(highest)}"
+                raise OptionError(
+                    f"The option {name} is {_shown(number)}, but must be {bounds}.",
+                    remedy="" if name in _COUNTS else "Times are in seconds.",
+                )
 
 
 def _shown(value: float) -> str:

@@ -36,8 +36,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 #: Zero-width characters, direction marks, and code points that are not characters.
 _INVISIBLE = re.compile(r"[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]+")
 _INLINE_TAG = re.compile(r"</?(?:wbr|b|i|em|strong|span|code)\b[^<>]{0,100}>", re.IGNORECASE)
-_TAG = re.compile(r"(<[^>]{0,500}>)")
-_UNSHOWN = re.compile(r"<(/?)(?:script|style)\b", re.IGNORECASE)
+_TAG = re.compile(r"<[^>]{0,500}>")
+_UNSHOWN = re.compile(r"<(script|style)\b.*?(?:</\1\b[^>]{0,500}>|\Z)", re.IGNORECASE | re.DOTALL)
 
 
 def clean(text: str) -> str:
@@ -47,14 +47,7 @@ def clean(text: str) -> str:
 
 def _without_markup(text: str) -> str:
     """The text that a browser would show. Linear, because a hostile page must not take seconds."""
-    shown, hidden = [], False
-    for piece in _TAG.split(_INLINE_TAG.sub("", text)):
-        if _TAG.fullmatch(piece):
-            special = _UNSHOWN.match(piece)
-            hidden = not special.group(1) if special else hidden
-        elif not hidden:
-            shown.append(piece)
-    return html.unescape(" ".join(shown))
+    return html.unescape(_TAG.sub(" ", _INLINE_TAG.sub("", _UNSHOWN.sub(" ", text))))
 
 
 def _spellings(value: str) -> set[str]:

@@ -12,7 +12,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
     CONNECTION,
     base_url,
-    check_number,
+    check_numbers,
     connection_argument_spec,
     nonempty_env,
     plain_properties,
@@ -87,31 +87,34 @@ def test_a_missing_address_names_the_variable():
 
 
 @pytest.mark.parametrize(
-    ("value", "lowest", "above", "highest", "good"),
+    ("option", "value", "good"),
     [
-        (None, 5, True, 9, True),
-        (5, 5, False, 9, True),
-        (5, 5, True, 9, False),
-        (4.9, 5, False, 9, False),
-        (9, 5, False, 9, True),
-        (9.1, 5, False, 9, False),
-        (float("nan"), 0, True, 9, False),
-        (float("nan"), 0, False, 9, False),
-        (float("inf"), 0, False, 1e9, False),
-        (float("-inf"), 0, False, 1e9, False),
+        ("retries", None, True),
+        ("retries", 0, True),
+        ("retries", -1, False),
+        ("retries", 20, True),
+        ("retries", 21, False),
+        ("request_timeout", 0, False),
+        ("request_timeout", 0.1, True),
+        ("request_timeout", float("nan"), False),
+        ("poll_interval", 0.9, False),
+        ("wait_timeout", float("inf"), False),
+        ("wait_timeout", float("-inf"), False),
+        ("etl_id", [1, 2**63 - 1], True),
+        ("etl_id", [1, 2**63], False),
     ],
 )
-def test_numbers(value, lowest, above, highest, good):
+def test_numbers(option, value, good):
     if good:
-        check_number("retries", value, lowest, above=above, highest=highest)
+        check_numbers({option: value})
         return
-    with pytest.raises(OptionError, match="The option retries is"):
-        check_number("retries", value, lowest, above=above, highest=highest)
+    with pytest.raises(OptionError, match=f"The option {option} is"):
+        check_numbers({option: value})
 
 
 def test_times_say_their_unit():
     with pytest.raises(OptionError) as caught:
-        check_number("wait_timeout", 0, 0, above=True)
+        check_numbers({"wait_timeout": 0})
     assert caught.value.sentence() == (
         "The option wait_timeout is 0, but must be above 0 and at most 1000000000. Times are in seconds."
     )
@@ -151,8 +154,9 @@ def test_properties_that_are_refused_are_never_quoted(given, words):
 
 def test_whole_numbers_are_shown_as_such():
     with pytest.raises(OptionError) as caught:
-        check_number("etl_id", 2147483648, 1)
-    assert caught.value.message == "The option etl_id is 2147483648, but must be at least 1 and at most 1000000000."
+        check_numbers({"wait_timeout": 2147483648})
+    expected = "The option wait_timeout is 2147483648, but must be above 0 and at most 1000000000."
+    assert caught.value.message == expected
 
 
 @pytest.mark.parametrize(
