@@ -169,7 +169,7 @@ class HelixApi:
         return status
 
     def act(
-        self, action: str, etl_id: int, properties: dict[str, str] | None = None, deadline: float | None = None
+        self, action: str, etl_id: int, properties: Mapping[str, str] | None = None, deadline: float | None = None
     ) -> Receipt:
         """C(POST …/etls/{id}/{run,schedule,stop,kill}), sent exactly once (a second time only after a 401).
 

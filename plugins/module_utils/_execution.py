@@ -10,7 +10,6 @@ C(api); the decisions are in C(_plan).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import Thread
 
@@ -111,7 +110,7 @@ class Execution:
         r.before = self._watch.baseline = status
         self._watch.seen_executing, self._watch.seen_unknown = status.executing, False
         # A run that was stopped to make room is no success that makes this one unnecessary.
-        wanted = replace(self._policy, max_age=None) if r.cleared else self._policy
+        wanted = self._policy._replace(max_age=None) if r.cleared else self._policy
         decision = planning.plan(wanted, status, self._task.server_now())
         r.reason = decision.reason
         if decision.warning:
@@ -196,7 +195,7 @@ class Execution:
                     is_sent = self._send(policy.action)
                 finally:
                     request_id = r.request.request_id if r.request else None
-                    notes.write(r.etl_id, replace(note, request_id=request_id) if is_sent else None)
+                    notes.write(r.etl_id, note._replace(request_id=request_id) if is_sent else None)
         if joined:
             return self._join(joined)
         if not is_sent:

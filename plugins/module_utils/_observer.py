@@ -40,7 +40,7 @@ CONTRADICTED = 30.0
 SKEW = 2.0
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Task:
     """What all ETLs of one task share.
 

@@ -9,7 +9,7 @@ C(judge_run), C(judge_schedule) and C(judge_idle) look at one status after the r
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ._errors import OptionError
@@ -36,8 +36,7 @@ _NOBODY = "without waiting nobody is there to do it"
 CLOCK_TOLERANCE = 300.0
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """The options of C(etl_action) and C(etl_wait) that decide, all times in seconds.
 
     C(etl_wait) has the action C(wait), which sends nothing, and C(until).
@@ -55,7 +54,7 @@ class Policy:
     kill_after: float | None = None
     check_mode: bool = False
     retries: int = 3
-    properties: dict[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = {}
     until: str = "finished"
 
     def check(self) -> None:

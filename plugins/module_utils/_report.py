@@ -30,7 +30,7 @@ def label(etl_id: int, name: str | None) -> str:
     return f"ETL {etl_id} ({name})" if name else f"ETL {etl_id}"
 
 
-@dataclass
+@dataclass(eq=False, repr=False)  # each generated method costs time in each task
 class Request:
     """One request that was sent. C(sent_at) is on the task's clock, C(server_time) in seconds since 1970.
 
@@ -48,7 +48,7 @@ class Request:
     times: int = 1
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Record:
     """Everything that is known about one ETL in one task. Times are seconds on the task's clock.
 

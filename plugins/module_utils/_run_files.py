@@ -16,9 +16,8 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -182,8 +181,7 @@ class Host(NamedTuple):
     want_diff: bool = False
 
 
-@dataclass
-class Note:
+class Note(NamedTuple):
     """The latest request that was to start an ETL. Holds no secret.
 
     C(run), C(task) and C(hosts) say who sent it and who has followed it.
@@ -197,7 +195,7 @@ class Note:
     begun: bool = False
     run: str | None = None
     task: str | None = None
-    hosts: list[str] = field(default_factory=list)
+    hosts: Sequence[str] = ()
     #: Whether the same task of the same run sent it, for another host than the one that reads it.
     is_same_task: bool = False
 
@@ -251,12 +249,11 @@ class Notes:
             return None
         run, me = self._me.get("run"), self._me
         same = run is not None and (note.run, note.task) == (run, me.get("task"))
-        note.is_same_task = same and me.get("host") not in note.hosts
-        return note
+        return note._replace(is_same_task=same and me.get("host") not in note.hosts)
 
     def write(self, etl_id: int, note: Note | None) -> None:
         if self._folder:
-            data = {**asdict(note), "format": 1, "before": note.before.public()} if note else {}
+            data = {**note._asdict(), "format": 1, "before": note.before.public()} if note else {}
             data.pop("is_same_task", None)
             self._folder.write(self._name(etl_id), data)
 
@@ -265,7 +262,7 @@ class Notes:
         note = self.read(etl_id)
         if note is None or not note.holds(policy, wall):
             return None
-        self.write(etl_id, replace(note, hosts=[*note.hosts, str(self._me.get("host"))]))
+        self.write(etl_id, note._replace(hosts=[*note.hosts, str(self._me.get("host"))]))
         return note
 
     def make(self, action: str, before: EtlStatus, server_time: float | None, wall: float) -> Note:
@@ -280,7 +277,7 @@ class Notes:
             with self.alone(etl_id):
                 note = self.read(etl_id)
                 if note and not note.begun:
-                    self.write(etl_id, replace(note, begun=True))
+                    self.write(etl_id, note._replace(begun=True))
 
     def clear(self, etl_id: int) -> None:
         """The ETL was stopped: nothing that was requested before is to be followed."""
