@@ -26,7 +26,7 @@ $(SESSIONS): $(NOX)/ready
 
 nox: community  ## The same as community
 
-bench: environment  ## Measure speed beside `uri` and a bare script in 15 minutes; ARGS=--quick takes 6
+bench: environment  ## Measure speed beside `uri` and a bare script; ARGS=--quick leaves out what takes long
 	@.venv/bin/python -m tests.bench $(ARGS)
 
 demo-stop: environment  ## Stop the simulated tenant of the demo

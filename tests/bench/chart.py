@@ -20,14 +20,14 @@ BAR, GAP, HEAD, PANEL_GAP = 20, 8, 28, 22
 def draw(data: dict[str, Any], machine: str) -> str:
     """An SVG of the races without latency.
 
-    :param data: of the section C(races): race name -> contender -> seconds.
+    :param data: race name -> contender -> seconds.
     """
     parts: list[str] = []
     y = 34
     for name, race in data.items():
         if not name.endswith(", 0 ms"):
             continue
-        seconds = {who: median(race[who]["seconds"]) for who in COLOURS if who in race}
+        seconds = {who: median(race[who]) for who in COLOURS if who in race}
         parts.append(f'<text x="12" y="{y + 16}" class="head">{escape(name.split(",")[0])}</text>')
         y += HEAD
         for who, value in seconds.items():

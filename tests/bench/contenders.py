@@ -7,21 +7,75 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.bench.measuring import Run, run
-from tests.functional.support import COLLECTION, INVENTORY, base_environment
+from tests.functional.support import INVENTORY, base_environment
 from tests.simulator.client import SimulatorProcess
 
 HERE = Path(__file__).parent
-MODULE = f"ansible_collections.{COLLECTION}.plugins.modules.etl_action"
 DURATION = 1.0
 FIRST_ID = 1001
+
+
+@dataclass
+class Run:
+    """One program that has ended. Processor time and peak memory are those of it and all its descendants."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    output: str
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+    counters: dict[str, Any] = field(default_factory=dict)
+
+    def verdicts(self) -> dict[int, str]:
+        """The exit code that each ETL was last seen with."""
+        found: dict[int, str] = {}
+        for task in self.tasks:
+            found.update({int(etl_id): word for etl_id, word in task["verdicts"].items()})
+        return found
+
+
+def run(command: Sequence[object], env: Mapping[str, str], folder: Path, stdin: str = "") -> Run:
+    """Run a program to its end.
+
+    :raises RuntimeError: it failed.
+    """
+    stem = folder / f"run-{time.monotonic_ns()}"
+    tasks = stem.with_suffix(".jsonl")
+    given, output = stem.with_suffix(".in"), stem.with_suffix(".out")
+    given.write_text(stdin, encoding="utf-8")
+    with given.open("rb") as source, output.open("wb") as target:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=source,
+            stdout=target,
+            stderr=subprocess.STDOUT,
+            env={**env, "ANSIBLE_STOPWATCH_FILE": str(tasks)},
+            cwd=folder,
+        )
+        _pid, status, used = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    text = output.read_text(encoding="utf-8", errors="replace")
+    if process.returncode:
+        raise RuntimeError(f"{command[0]} ended with status {process.returncode}:\n{text[-4000:]}")
+    # Linux counts memory in KiB, macOS in bytes.
+    unit = 1024 * 1024 if sys.platform == "darwin" else 1024
+    lines = tasks.read_text(encoding="utf-8").splitlines() if tasks.exists() else []
+    return Run(
+        seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / unit, text, [json.loads(line) for line in lines]
+    )
 
 
 class Arena:
@@ -90,15 +144,6 @@ class Arena:
 
     def ping(self) -> Run:
         return self.playbook(HERE / "playbooks" / "ping.yml", {})
-
-    def module(self, max_parallel: int) -> Run:
-        """The module alone, as a process without Ansible around it."""
-        options = {"action": "run", "etl_id": self.etl_ids, "max_parallel": max_parallel}
-        command = [sys.executable, "-m", MODULE]
-        done = run(command, self.env, self.folder, json.dumps({"ANSIBLE_MODULE_ARGS": options}))
-        entries = json.loads(done.output)["etls"]
-        done.tasks = [{"verdicts": {entry["etl_id"]: entry["after"]["exit_code"] for entry in entries}}]
-        return self.checked(done)
 
     def tasks(self, tasks: Sequence[Mapping[str, Any]]) -> Run:
         path = self.folder / "tasks.yml"
