@@ -64,8 +64,20 @@ class Row(NamedTuple):
 
     status: str
     msg: str
-    remedy: str = ""
-    details: Mapping[str, Any] = {}
+    remedy: str
+    details: dict[str, Any]
+
+
+def _ok(msg: str, **details: Any) -> Row:
+    return Row("ok", msg, "", details)
+
+
+def _warning(msg: str, remedy: str, **details: Any) -> Row:
+    return Row("warning", msg, remedy, details)
+
+
+def _skipped(msg: str) -> Row:
+    return Row("skipped", msg, "", {})
 
 
 class Check(NamedTuple):
@@ -82,23 +94,20 @@ def examine(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
     :raises HelixError: the options cannot be used, or a library is missing.
     """
     tenant = _Tenant(options, host)
-    rows: dict[str, Row] = {}
-    first: HelixError | None = None
     try:
-        for check in tenant.checks():
-            rows[check.name], error = tenant.result_of(check)
-            first = first or error
+        rows = {check.name: tenant.result_of(check) for check in tenant.checks()}
     finally:
         tenant.api.transport.close()
+    first = next((row for row in rows.values() if row.status == "failed"), None)
     result: dict[str, Any] = {
         "changed": False,
         "failed": first is not None,
-        "checks": [{"check": name, **row._asdict(), "details": dict(row.details)} for name, row in rows.items()],
-        "profile": {name: tenant.profile.get(name) for name in PROFILE},
+        "checks": [{"check": name, **row._asdict()} for name, row in rows.items()],
+        "profile": tenant.known(),
         "msg": table(rows, first.remedy if first else ""),
     }
     if first:
-        result["error"] = first.facts()
+        result["error"] = {**first.details, "remedy": first.remedy}
     return result
 
 
@@ -188,19 +197,23 @@ class _Tenant:
             Check("profile_file", ("login",), self._profile_file),
         ]
 
-    def result_of(self, check: Check) -> tuple[Row, HelixError | None]:
+    def known(self) -> dict[str, Any]:
+        """The profile, with null for what was not observed."""
+        return {name: self.profile.get(name) for name in PROFILE}
+
+    def result_of(self, check: Check) -> Row:
         missing = next((name for name in check.needs if name in self.blocked), None)
         left = self.deadline - self.host.clock.now()
         if missing or (left <= 0 and check.name != "profile_file"):
             self.blocked.add(check.name)
             reason = f"the check {missing} has no result" if missing else f"{TOTAL:.0f} s had passed"
-            return Row("skipped", f"{_NOT_DONE}, because {reason}."), None
+            return _skipped(f"{_NOT_DONE}, because {reason}.")
         try:
-            return _within(min(LONGEST, max(left, 2.0)), check.work), None
+            return _within(min(LONGEST, max(left, 2.0)), check.work)
         except HelixError as error:
             self.blocked.add(check.name)
             details = {name: value for name, value in error.facts().items() if name != "remedy"}
-            return Row("failed", error.message, error.remedy, details), error
+            return Row("failed", error.message, error.remedy, details)
 
     # -- the way to the server ----------------------------------------------------------------------------------------
 
@@ -208,25 +221,23 @@ class _Tenant:
         python, openssl = ".".join(map(str, sys.version_info[:3])), ssl.OPENSSL_VERSION
         versions = {name: _version(name) for name in ("requests", "urllib3")}
         shown = ", ".join(f"{name} {version}" for name, version in versions.items())
-        details = {"interpreter": sys.executable, "python": python, "openssl": openssl, **versions}
-        return Row("ok", f"Python {python} ({sys.executable}), {shown}, {openssl}.", details=details)
+        facts = {"interpreter": sys.executable, "python": python, "openssl": openssl, **versions}
+        return _ok(f"Python {python} ({sys.executable}), {shown}, {openssl}.", **facts)
 
     def _proxy(self, address: str) -> Row:
         proxy = self.api.transport.proxy_for(address)
         if not proxy:
-            return Row("ok", f"No proxy is used for {place(address)}.", details={"proxy": None, "named_by": None})
-        named = "the option proxy or HELIX_PROXY"
+            return _ok(f"No proxy is used for {place(address)}.", proxy=None, named_by=None)
+        named, shown = "the option proxy or HELIX_PROXY", http.proxy_place(proxy)
         if not (self.options["proxy"] or "").strip():
             names = [name for name in os.environ if name.lower() in ("https_proxy", "http_proxy", "all_proxy")]
             named = next((name for name in names if os.environ[name].strip() == proxy), "the environment")
-        shown = http.proxy_place(proxy)
-        return Row("ok", f"The proxy {shown} (from {named}) is used.", details={"proxy": shown, "named_by": named})
+        return _ok(f"The proxy {shown} (from {named}) is used.", proxy=shown, named_by=named)
 
     def _name(self, address: str) -> Row:
         if self.api.transport.proxy_for(address):
-            return Row("skipped", "The proxy resolves the host name.")
-        parts = urlsplit(address)
-        name = parts.hostname or ""
+            return _skipped("The proxy resolves the host name.")
+        name = urlsplit(address).hostname or ""
         try:
             found = socket.getaddrinfo(name, _port(address), type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
@@ -236,28 +247,29 @@ class _Tenant:
                 " the tenant, set proxy.",
             ) from None
         addresses = sorted({str(item[4][0]) for item in found})
-        return Row("ok", f"{name} is {', '.join(addresses)}.", details={"host": name, "addresses": addresses})
+        return _ok(f"{name} is {', '.join(addresses)}.", host=name, addresses=addresses)
 
     def _connection(self, address: str) -> Row:
         began = self.host.clock.now()
         try:
             answer = self.api.transport.once("GET", address + ETLS_PATH, {})
         except errors.TransportError as error:
-            if error.kind != "tls":
-                raise
-            self.rejected[address] = error
-            return Row("ok", f"{place(address)} accepts connections.")
+            if error.kind == "tls":
+                self.rejected[address] = error
+                return _ok(f"{place(address)} accepts connections.")
+            if address.startswith("http:"):
+                error.remedy = f"If this port requires TLS, use https:// in the address. {error.remedy}"
+            raise
         milliseconds = int(1000 * (self.host.clock.now() - began))
-        details = {"http_status": answer.status, "milliseconds": milliseconds}
-        if answer.status == 200 and _shape(answer) == "html":
-            return Row(
-                "warning",
-                f"{place(address)} returned a web page (HTTP 200) to an API request without a token.",
+        facts = {"http_status": answer.status, "milliseconds": milliseconds}
+        if answer.status // 100 == 3 or (answer.status == 200 and _shape(answer) == "html"):
+            what = "a web page" if answer.status == 200 else "a redirect"
+            return _warning(
+                f"{place(address)} returned {what} (HTTP {answer.status}) to an API request without a token.",
                 "Check url. Check whether a captive portal, or a gateway with a login page, is in front of the server.",
-                details,
+                **facts,
             )
-        msg = f"{place(address)} responded (HTTP {answer.status}, {milliseconds} ms)."
-        return Row("ok", msg, details=details)
+        return _ok(f"{place(address)} responded (HTTP {answer.status}, {milliseconds} ms).", **facts)
 
     def _tls(self, address: str) -> Row:
         if address in self.rejected:
@@ -267,18 +279,19 @@ class _Tenant:
             raise error
         trust = str(self.api.transport.trust)
         if address.startswith("http://"):
-            remedy = "Use https://, except for a test server."
-            return Row("warning", "Keys and tokens are sent unencrypted (http://).", remedy)
+            return _warning(
+                "Keys and tokens are sent unencrypted (http://).", "Use https://, except for a test server."
+            )
         if self.api.transport.proxy_for(address):
-            return Row("skipped", f"Accepted through the proxy, so there are no details. {trust}")
-        details = {**self._certificate(address), "trust": trust, "client_cert": self.options["client_cert"] or None}
+            return _skipped(f"Accepted through the proxy, so there are no details. {trust}")
+        facts = {**self._certificate(address), "trust": trust, "client_cert": self.options["client_cert"] or None}
         if not self.api.transport.trust.path:
-            return Row("warning", trust, "Set validate_certs: true, and ca_path to your CA.", details)
-        days = details.get("days_left")
-        msg = f"{details['protocol']}, the certificate is valid for {days} days. {trust}"
+            return _warning(trust, "Set validate_certs: true, and ca_path to your CA.", **facts)
+        days = facts.get("days_left")
+        msg = f"{facts['protocol']}, the certificate is valid for {days} days. {trust}"
         if days is not None and days < DAYS_LEFT:
-            return Row("warning", msg, "Renew the certificate of the server before it expires.", details)
-        return Row("ok", msg, details=details)
+            return _warning(msg, "Renew the certificate of the server before it expires.", **facts)
+        return _ok(msg, **facts)
 
     def _certificate(self, address: str) -> dict[str, Any]:
         host = urlsplit(address).hostname or ""
@@ -307,34 +320,29 @@ class _Tenant:
         server = self.api.transport.server_time()
         self.profile["date_header"] = server is not None
         if server is None:
-            return Row(
-                "warning",
-                "The server sends no time (header Date).",
-                "Keep the clock of this host correct: ages of runs are calculated with it.",
-            )
+            remedy = "Keep the clock of this host correct: ages of runs are calculated with it."
+            return _warning("The server sends no time (header Date).", remedy)
         skew = round(server - self.host.clock.wall())
         # The header has whole seconds.
         self.profile["clock_skew_seconds"] = skew = 0 if abs(skew) <= 2 else skew
-        details = {"server_time": status_of.rfc3339(server), "skew_seconds": skew}
+        facts = {"server_time": status_of.rfc3339(server), "skew_seconds": skew}
         if abs(skew) < SKEW:
-            return Row("ok", f"The clocks of the server and of this host differ by {abs(skew)} s.", details=details)
-        return Row(
-            "warning",
+            return _ok(f"The clocks of the server and of this host differ by {abs(skew)} s.", **facts)
+        return _warning(
             f"The clock of the server is {abs(skew)} s {'ahead of' if skew > 0 else 'behind'} the one of this host.",
             "Correct the clock that is wrong (NTP). Certificates and tokens depend on it.",
-            details,
+            **facts,
         )
 
     # -- the key ------------------------------------------------------------------------------------------------------
 
     def _login(self) -> Row:
         if self.options["token"] and not self.options["access_key"]:
-            return Row("skipped", "The option token is used, so no login is necessary.")
+            return _skipped("The option token is used, so no login is necessary.")
         began = self.host.clock.now()
         self.api.tokens.current(retries=0)
         self.profile["tenant_id_required"] = self._requires_tenant()
-        seconds = self.host.clock.now() - began
-        return Row("ok", f"Logged in at {place(self.login_url)} ({seconds:.1f} s).")
+        return _ok(f"Logged in at {place(self.login_url)} ({self.host.clock.now() - began:.1f} s).")
 
     def _requires_tenant(self) -> bool | None:
         """Whether a login without C(tenant_id) returns 404."""
@@ -352,20 +360,20 @@ class _Tenant:
         claims = jwt_claims(token)
         self.profile["token_claims"] = "readable" if claims else "opaque"
         if not claims:
-            return Row("ok", "The claims of the token cannot be read. It is renewed every ten minutes.")
+            return _ok("The claims of the token cannot be read. It is renewed every ten minutes.")
         expires, issued = (claim_number(claims.get(name)) for name in ("exp", "iat"))
         self.profile["token_exp"] = expires is not None
         if expires is None:
-            return Row("ok", "The token has no expiry (exp). It is renewed every ten minutes.")
+            return _ok("The token has no expiry (exp). It is renewed every ten minutes.")
         server = self.api.transport.server_time()
         left = round(expires - (self.host.clock.wall() if server is None else server))
         life = round(expires - issued) if issued else left
         self.profile["token_life_seconds"] = max(0, life)
-        details = {"life_seconds": life, "seconds_left": left, "expires_at": status_of.rfc3339(expires)}
+        facts = {"life_seconds": life, "seconds_left": left, "expires_at": status_of.rfc3339(expires)}
         if left < SKEW and not self.options["access_key"]:
             remedy = "Get a new token, or set access_key and access_secret_key, so that it can be renewed."
-            return Row("warning", f"The token expires in {left} s.", remedy, details)
-        return Row("ok", f"A token is valid for {life} s.", details=details)
+            return _warning(f"The token expires in {left} s.", remedy, **facts)
+        return _ok(f"A token is valid for {life} s.", **facts)
 
     def _list(self) -> Row:
         try:
@@ -377,58 +385,54 @@ class _Tenant:
                 error.remedy += " The type of the key must be 'Access key'."
             raise
         self.profile["etl_count"] = count = len(self.etls)
-        details = {"etl_count": count}
         if not count:
             remedy = "Add the user of the key to the task groups of the ETLs."
-            return Row("warning", "No ETLs are visible to this key.", remedy, details)
-        return Row("ok", f"{count} ETLs are visible to this key.", details=details)
+            return _warning("No ETLs are visible to this key.", remedy, etl_count=0)
+        return _ok(f"{count} ETLs are visible to this key.", etl_count=count)
 
     def _names(self) -> Row:
         names = Counter(etl.name for etl in self.etls)
         duplicates = sorted(name for name, count in names.items() if count > 1)
         blank = sorted(name for name in names if name != name.strip())
         if not duplicates and not blank:
-            return Row("ok", "The names of the ETLs are unique.")
-        return Row(
-            "warning",
+            return _ok("The names of the ETLs are unique.")
+        return _warning(
             f"{len(duplicates)} names are used by several ETLs, {len(blank)} names begin or end with white space.",
             "Use etl_id for these ETLs, or rename them in the console.",
-            {"duplicates": duplicates, "white_space": blank},
+            duplicates=duplicates,
+            white_space=blank,
         )
 
     # -- the shape of responses ---------------------------------------------------------------------------------------
 
-    def _get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+    def _send(self, method: str, path: str, headers: Mapping[str, str] = {}) -> Answer:
         token = self.api.tokens.current(retries=0)
-        return self.api.transport.once("GET", self.url + path, {"Authorization": f"Bearer {token}", **(headers or {})})
+        return self.api.transport.once(method, self.url + path, {"Authorization": f"Bearer {token}", **headers})
 
     def _states(self) -> Row:
         if not self.etls:
             self.blocked.add("states")
-            return Row("skipped", "There is no ETL whose state can be read.")
-        until = self.host.clock.now() + SAMPLING
-        first: HelixError | None = None
-        tried = 0
+            return _skipped("There is no ETL whose state can be read.")
+        until, failures = self.host.clock.now() + SAMPLING, []
         for etl in self.etls[:MOST_STATES]:
-            if self.host.clock.now() > until:
-                break
-            tried += 1
             try:
                 self.samples.append(self._state(etl.etl_id))
             except HelixError as error:
-                first = first or error
-        details = {"read": len(self.samples), "tried": tried}
-        if first and not self.samples:
-            raise first
-        msg = f"{len(self.samples)} states were read."
-        if first:
-            msg = f"{tried - len(self.samples)} of {tried} states could not be read. {first.message}"
-            return Row("warning", msg, first.remedy, details)
-        return Row("ok", msg, details=details)
+                failures.append(error)
+            if self.host.clock.now() > until:
+                break
+        tried = len(self.samples) + len(failures)
+        facts = {"read": len(self.samples), "tried": tried}
+        if not failures:
+            return _ok(f"{tried} states were read.", **facts)
+        if not self.samples:
+            raise failures[0]
+        msg = f"{len(failures)} of {tried} states could not be read. {failures[0].message}"
+        return _warning(msg, failures[0].remedy, **facts)
 
     def _state(self, etl_id: int) -> tuple[Answer, Any]:
         path = f"{ETLS_PATH}{etl_id}/status"
-        answer = self._get(path)
+        answer = self._send("GET", path)
         if answer.status in (200, 204):
             data = http.decoded(answer, "GET", self.url + path, self.host.redactor)
             if status_of.parse_status(data) is not None:
@@ -438,129 +442,117 @@ class _Tenant:
         raise errors.AnswerError("The response to a status request changes.", remedy="Run the task again.")
 
     def _values(self) -> Row:
-        never = status_of.EtlStatus(status_of.NEVER)
-        statuses = [status_of.parse_status(data) or never for _answer, data in self.samples]
         fields = [data for _answer, data in self.samples if isinstance(data, dict)]
         states, exits = (self._words(data.get(name) for data in fields) for name in ("status", "exit_code"))
         times = [data["last_exec_ts"] for data in fields if data.get("last_exec_ts")]
-        without = [(a, data) for (a, data), status in zip(self.samples, statuses) if status.state == never.state]
         forms = Counter(time_format(value) for value in times)
+        with_body = [(answer, bool(answer.body.strip()), data) for answer, data in self.samples]
+        # No state: null, empty, or absent.
+        without = [(a, no_value(data, body)) for a, body, data in with_body if not _state_word(data)]
         self.profile.update(
             state_words=states,
             exit_words=exits,
             words_case=words_case(states + exits),
             time_format=_usual(form for form in forms.elements() if form),
-            status_code=_usual(answer.status for answer, _data in self.samples if answer.body.strip()),
-            no_value=_usual(no_value(data, bool(answer.body.strip())) for answer, data in without),
-            no_value_code=_usual(answer.status for answer, _data in without),
+            status_code=_usual(answer.status for answer, body, _data in with_body if body),
+            no_value=_usual(form for _answer, form in without),
+            no_value_code=_usual(answer.status for answer, _form in without),
         )
         unread = [str(value) for value in times if status_of.parse_rfc3339(str(value)) is None]
         odd = [word for word in states if word.upper() not in status_of.STATES]
         odd += [word for word in exits if word.upper() not in EXIT_CODES]
-        details = {name: self.profile[name] for name in ("state_words", "exit_words", "time_format", "no_value")}
-        details["time_formats"] = {str(form): count for form, count in forms.items()}
+        facts = {name: self.profile[name] for name in ("state_words", "exit_words", "time_format", "no_value")}
+        facts["time_formats"] = {str(form): count for form, count in forms.items()}
         msg = f"States: {', '.join(states) or 'none'}. Exit codes: {', '.join(exits) or 'none'}."
         if unread:
             msg += f" Times such as {self.host.redactor.text(unread[0], 40)} cannot be parsed."
         if odd:
             msg += f" Not documented: {', '.join(odd)}."
-        return Row("warning" if unread or odd else "ok", msg, _REPORT if unread or odd else "", details)
+        return _warning(msg, _REPORT, **facts) if unread or odd else _ok(msg, **facts)
 
     def _words(self, values: Iterable[Any]) -> list[str]:
-        return sorted(
-            {self.host.redactor.text(value, 60) for value in values if isinstance(value, str) and value.strip()}
-        )
+        words = {value for value in values if isinstance(value, str) and value.strip()}
+        return sorted({self.host.redactor.text(word, 60) for word in words})
 
     def _unknown_id(self) -> Row:
         taken = {etl.etl_id for etl in self.etls}
         unknown_id = next(number for number in range(UNKNOWN_ID, 0, -1) if number not in taken)
-        self.unknown = answer = self._get(f"{ETLS_PATH}{unknown_id}/status")
+        self.unknown = answer = self._send("GET", f"{ETLS_PATH}{unknown_id}/status")
         facts = {"code": answer.status, "content_type": _content_type(answer), "shape": _shape(answer)}
         self.profile["unknown_id"] = facts
         msg = f"An ETL that does not exist: HTTP {answer.status}, {facts['content_type']}, {facts['shape']}."
         if answer.status in (400, 404):
-            return Row("ok", msg, details=facts)
-        return Row("warning", msg, f"HTTP 400 was expected. {_REPORT}", facts)
+            return _ok(msg, **facts)
+        return _warning(msg, f"HTTP 400 was expected. {_REPORT}", **facts)
 
     def _trailing_slash(self) -> Row:
-        status = self._get(ETLS_PATH.rstrip("/")).status
+        status = self._send("GET", ETLS_PATH.rstrip("/")).status
         forms = {2: "optional", 3: "redirected", 4: "required" if status == 404 else None}
         self.profile["trailing_slash"] = forms.get(status // 100)
-        return Row("ok", f"The list without the last slash of its address: HTTP {status}.")
+        return _ok(f"The list without the last slash of its address: HTTP {status}.")
 
     def _accept(self) -> Row:
-        status = self._get(ETLS_PATH, {"Accept": "application/json, text/plain, */*"}).status
+        status = self._send("GET", ETLS_PATH, {"Accept": "application/json, text/plain, */*"}).status
         self.profile["accept"] = {200: "lenient", 204: "lenient", 400: "strict", 406: "strict"}.get(status)
-        return Row("ok", f"The list with a compound Accept header: HTTP {status}.")
+        return _ok(f"The list with a compound Accept header: HTTP {status}.")
 
     def _openapi(self) -> Row:
         for path in _OPENAPI:
-            answer = self._get(path)
+            answer = self._send("GET", path)
             text = answer.text()
             if answer.status == 200 and _shape(answer) != "html" and re.search(r"openapi|swagger", text[:1000]):
-                found = compare(text)
-                self.profile["openapi"] = facts = {"served": True, **found}
-                lacks = found["missing_calls"] + found["missing_fields"]
-                msg = f"{path} describes all calls and fields that the collection uses."
+                self.profile["openapi"] = facts = {"served": True, **compare(text)}
+                lacks = facts["missing_calls"] + facts["missing_fields"]
                 if lacks:
-                    return Row("warning", f"{path} does not contain {', '.join(lacks)}.", _REPORT, facts)
-                return Row("ok", msg, details=facts)
+                    return _warning(f"{path} does not contain {', '.join(lacks)}.", _REPORT, **facts)
+                return _ok(f"{path} describes all calls and fields that the collection uses.", **facts)
         self.profile["openapi"] = {"served": False}
-        return Row("skipped", f"The tenant serves no OpenAPI description (HTTP {answer.status}).")
+        return _skipped(f"The tenant serves no OpenAPI description (HTTP {answer.status}).")
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def _write_permission(self) -> Row:
         if not self.options["probe_write"]:
-            return Row("skipped", "Not requested (probe_write).")
+            return _skipped("Not requested (probe_write).")
         if self.host.check_mode:
-            return Row("skipped", "Check mode sends no stop request.")
+            return _skipped("Check mode sends no stop request.")
         if "etl_count" not in self.profile or any(etl.etl_id == UNKNOWN_ID for etl in self.etls):
-            return Row("skipped", f"It is not certain that there is no ETL {UNKNOWN_ID}.")
-        token = self.api.tokens.current(retries=0)
+            return _skipped(f"It is not certain that there is no ETL {UNKNOWN_ID}.")
         path = f"{ETLS_PATH}{UNKNOWN_ID}/stop"
-        answer = self.api.transport.once("POST", self.url + path, {"Authorization": f"Bearer {token}"})
-        details = {"http_status": answer.status}
-        if answer.status in (401, 403):
-            self.profile.update(forbidden_code=answer.status, permissions=["read"])
+        answer = self._send("POST", path)
+        code = answer.status
+        if code in (401, 403):
+            self.profile.update(forbidden_code=code, permissions=["read"])
+            facts = {"kind": "permission", "http_status": code, "method": "POST", "path": path}
             raise errors.AnswerError(
-                f"This key must not start or stop ETLs (HTTP {answer.status}).",
-                kind="permission",
-                http_status=answer.status,
-                method="POST",
-                path=path,
-                remedy=RIGHTS[True],
+                f"This key must not start or stop ETLs (HTTP {code}).", remedy=RIGHTS[True], **facts
             )
-        same = answer.status in (400, 404) and answer.status == getattr(self.unknown, "status", None)
+        same = code in (400, 404) and code == getattr(self.unknown, "status", None)
         if same and not re.search("forbid|denied|permission|authori", answer.text(), re.IGNORECASE):
             self.profile["permissions"] = ["read", "write"]
-            return Row("ok", "This key may start and stop ETLs.", details=details)
-        msg = f"A stop request for an ETL that does not exist returned HTTP {answer.status}, which proves nothing."
-        return Row("warning", msg, _REPORT, details)
+            return _ok("This key may start and stop ETLs.", http_status=code)
+        msg = f"A stop request for an ETL that does not exist returned HTTP {code}, which proves nothing."
+        return _warning(msg, _REPORT, http_status=code)
 
     def _profile_file(self) -> Row:
         path = self.options["profile_file"]
         if not path:
-            return Row("skipped", "Not requested (profile_file).")
+            return _skipped("Not requested (profile_file).")
         if self.host.check_mode:
-            return Row("skipped", "Check mode writes no file.")
-        profile = self.host.redactor.masked({name: self.profile.get(name) for name in PROFILE})
+            return _skipped("Check mode writes no file.")
         try:
             # A new file of mode 0600 beside the old one, so that there is never half a profile.
-            descriptor, new = tempfile.mkstemp(prefix=".tenant_info-", dir=Path(path).parent)
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    file.write(json.dumps(profile, indent=2) + "\n")
-                Path(new).replace(path)
-            except OSError:
-                Path(new).unlink()
-                raise
+            with tempfile.TemporaryDirectory(prefix=".tenant_info-", dir=Path(path).parent) as folder:
+                new = Path(folder, "profile")
+                with open(new, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                    file.write(json.dumps(self.host.redactor.masked(self.known()), indent=2) + "\n")
+                new.replace(path)
         except OSError as error:
             raise errors.OptionError(
                 f"The profile cannot be written to {path}: {(error.strerror or 'unknown reason').lower()}.",
                 remedy="Set profile_file to a file in an existing folder that the user of the task may write to.",
             ) from None
-        return Row("ok", f"The profile was written to {path}.", details={"path": path})
+        return _ok(f"The profile was written to {path}.", path=path)
 
 
 # -- reading responses ------------------------------------------------------------------------------------------------
@@ -600,6 +592,11 @@ def _shape(answer: Answer) -> str:
     except ValueError:
         return "text"
     return "json"
+
+
+def _state_word(data: Any) -> str:
+    status = status_of.parse_status(data)
+    return "" if status is None or status.state == status_of.NEVER else status.state
 
 
 def no_value(data: Any, has_body: bool) -> str:

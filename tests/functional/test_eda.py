@@ -266,6 +266,8 @@ def test_a_restart_repeats_nothing_and_misses_nothing(
     [
         ({"intervall": 5}, "Unknown options of etl_events: intervall"),
         ({"interval": 0}, "interval is 0"),
+        ({"interval": "nan"}, "interval is nan"),
+        ({"max_parallel": 101}, "max_parallel is 101"),
         ({"url": ""}, "url"),
         ({"expectations": [{"name_pattern": "*", "max_age": "late"}]}, "max_age is 'late', which is not a duration"),
         ({"access_secret_key": "wrong-secret-key-of-the-test"}, "401"),

@@ -137,7 +137,7 @@ def test_refusals(
     row = next(row for row in done["checks"] if row["status"] == "failed")
     assert (row["check"], done["error"]["kind"]) == (name, kind)
     assert words in row["remedy"]
-    if fault["kind"] == "html_200":
+    if fault["kind"] in ("html_200", "redirect"):
         assert "captive portal" in rows(done)["connection"]["remedy"]
 
 
@@ -148,7 +148,10 @@ def test_refusals(
 def broken(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[dict[str, Any]]:
     """The options for a connection that is broken in this way."""
     options: dict[str, Any] = {"validate_certs": True, "ca_path": str(certificates.ca), "allow_http": None}
-    if request.param == "name":
+    if request.param == "http":
+        with RawServer(b"", tls=server_context(certificates.server())) as server:
+            yield {**options, "url": server.url.replace("https://", "http://"), "allow_http": True}
+    elif request.param == "name":
         yield {**options, "url": "https://nowhere.invalid"}
     elif request.param == "port":
         with refusing_port() as port:
@@ -176,6 +179,7 @@ def broken(request: pytest.FixtureRequest, certificates: Certificates) -> Iterat
         ("name", "name_resolution", "could not be resolved"),
         ("port", "connection", "connection refused"),
         ("proxy", "connection", "user name and password"),
+        ("http", "connection", "use https://"),
         ("plain", "tls", "handshake failed"),
         ("expired", "tls", "certificate has expired"),
         ("not_yet_valid", "tls", "not yet valid"),

@@ -15,7 +15,7 @@ description:
   - The C(guide_health) of the collection lists the events and their fields.
 options:
   interval:
-    description: The seconds between two polls, at least 1.
+    description: The seconds between two polls, from 1 to 86400.
     type: float
     default: 60
   name_pattern:
@@ -80,11 +80,7 @@ try:
     from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi, connect
     from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
     from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
-    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
-        base_url,
-        check_number,
-        connection_argument_spec,
-    )
+    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import base_url, connection_argument_spec
     from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
     from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import matches, parse_rfc3339, rfc3339
     from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils import _health as health
@@ -101,6 +97,8 @@ FORMAT = 1
 FATAL = ("invalid_option", "missing_library", "authentication")
 #: The longest pause between two polls of a tenant that cannot be reached.
 LONGEST_PAUSE = 300.0
+#: A day.
+LONGEST_INTERVAL = 86400
 #: A server may write the exit code and the time of a run a moment after its state.
 SETTLE = 3.0
 
@@ -388,9 +386,6 @@ def _options(args: Mapping[str, Any]) -> dict[str, Any]:
     if result.error_messages:
         raise EventSourceError("Invalid options of etl_events: " + "; ".join(result.error_messages))
     options: dict[str, Any] = result.validated_parameters
-    try:
-        check_number("interval", options["interval"], 1)
-        check_number("max_parallel", options["max_parallel"], 1, highest=100)
-    except HelixError as error:
-        raise EventSourceError(error.sentence()) from None
+    if not 1 <= options["interval"] <= LONGEST_INTERVAL:
+        raise EventSourceError(f"The option interval is {options['interval']:g}, but must be from 1 to {LONGEST_INTERVAL}.")
     return options

@@ -93,10 +93,10 @@ def test_openapi_description_that_differs() -> None:
 
 def test_table() -> None:
     rows = {
-        "library": Row("ok", "Python."),
-        "login": Row("failed", "Refused.", "Check the key."),
-        "token": Row("skipped", "Not done, because the check login has no result."),
-        "list": Row("skipped", "Not done, because the check login has no result."),
+        "library": Row("ok", "Python.", "", {}),
+        "login": Row("failed", "Refused.", "Check the key.", {}),
+        "token": Row("skipped", "Not done, because the check login has no result.", "", {}),
+        "list": Row("skipped", "Not done, because the check login has no result.", "", {}),
     }
     assert table(rows, "Check the key.").splitlines() == [
         "Checks of the tenant: 1 failed, 1 ok, 2 skipped.",
