@@ -4,8 +4,8 @@
 """Observing one ETL: polls, what was seen so far, and when an end can be believed.
 
 Private to this collection. It sends nothing. The rule for evidence: a newer run is later than the baseline's and not
-earlier than the request by the server's clock; a time that cannot be read proves nothing; an answer that is older than
-one already seen comes from a replica that lags behind and is dropped here, for every action.
+earlier than the request by the server's clock; a time that cannot be read or lies in the future proves nothing; an
+answer that is older than one already seen comes from a replica that lags behind and is dropped here, for every action.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Observer:
     def _read(self) -> EtlStatus:
         r = self.record
         for attempt in range(self._policy.retries + 1):
-            status = self._api.status(r.etl_id, deadline=self.deadline)
+            status = self._ask(deadline=self.deadline)
             if self.observe(status):
                 r.losses = 0
                 return status
@@ -155,7 +155,7 @@ class Observer:
         r.polls += 1
         self.check_over()
         try:
-            status = self._api.status(r.etl_id, retries=0)
+            status = self._ask(retries=0)
         except AuthenticationError:
             raise
         except HelixError as error:
@@ -171,6 +171,17 @@ class Observer:
         r.losses, self._lost_since, self.due = 0, None, 0.0
         return status
 
+    def _ask(self, retries: int | None = None, deadline: float | None = None) -> EtlStatus:
+        """The status. A time in the future is no time of an execution: it is left out, and the user is told."""
+        r = self.record
+        status = self._api.status(r.etl_id, retries, deadline)
+        latest = max(self._task.server_now(), self._clock.wall()) + planning.CLOCK_TOLERANCE
+        if status.moment is None or status.moment <= latest:
+            return status
+        r.warn(f"The server returned {status.last_exec_ts} as the last run of {r.label}. This time is in the future, so"
+               " it was ignored.")
+        return status._replace(last_exec_ts=None)
+
     def _lose(self, why: str, pause: float) -> None:
         r, now = self.record, self._clock.now()
         r.lost_polls += 1
@@ -185,7 +196,7 @@ class Observer:
         """One more look, which may fail: whether what was to stop has ended."""
         r = self.record
         try:
-            status = self._api.status(r.etl_id, retries=0)
+            status = self._ask(retries=0)
         except HelixError:
             return False
         was_waiting = r.before is not None and r.before.state == "WAITING"
@@ -195,7 +206,7 @@ class Observer:
     def observe(self, status: EtlStatus) -> bool:
         """Note what was seen. False: it comes from a replica that lags behind and must not be used."""
         r, moment = self.record, status.moment
-        if moment is not None and moment < self._task.server_now() + planning.CLOCK_TOLERANCE:
+        if moment is not None:
             if self._newest is not None and moment < self._newest:
                 return False
             self._newest = moment
