@@ -32,7 +32,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 KINDS = {
     *("organizations", "credential_types", "credentials", "execution_environments", "projects", "inventories"),
-    *("hosts", "job_templates", "workflow_job_templates", "workflow_job_template_nodes"),
+    *("hosts", "job_templates", "workflow_job_templates", "workflow_job_template_nodes", "schedules"),
 }
 LINKS = ("galaxy_credentials", "credentials", "success_nodes", "failure_nodes", "always_nodes", "labels")
 
@@ -59,6 +59,10 @@ class FakeAwx:
         found = [item for item in self.objects[kind].values() if _fits(item, {k: str(v) for k, v in wanted.items()})]
         assert len(found) == 1, f"{len(found)} {kind} with {wanted}"
         return found[0]
+
+    def state(self) -> str:
+        links = sorted((str(link), others) for link, others in self.links.items() if others)
+        return json.dumps([self.objects, self.surveys, links], sort_keys=True)
 
     def create(self, kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
         self._last += 1
