@@ -94,8 +94,6 @@ class FakeAwx:
         elif kind == "workflow_job_template_nodes":
             template = self.objects["job_templates"][item["unified_job_template"]]
             _refuse(rules.node_prompts(item, template))
-        elif kind == "job_templates" and self._doubled(item):
-            _refuse(["Cannot assign multiple credentials of a type."])
 
     def _keep_secrets(self, item: dict[str, Any]) -> None:
         fields = {
@@ -121,13 +119,6 @@ class FakeAwx:
             name: SECRET_FIELD if fields[name].get("secret") and value else value
             for name, value in item["inputs"].items()
         }
-
-    def _doubled(self, item: Mapping[str, Any]) -> bool:
-        types = [
-            self.objects["credentials"][number]["credential_type"]
-            for number in self.links.get(("job_templates", item["id"], "credentials"), [])
-        ]
-        return len(set(types)) < len(types)
 
     # ---- requests
 

@@ -232,7 +232,7 @@ def test_the_defaults_of_every_survey(
 ) -> None:
     """In check mode, because each template is launched once. A question without a default arrives as null."""
     simulator.control.put_etl(1, name="Import", state="RUNNING", duration=None)
-    simulator.control.put_etl(2, name="Second", state="ENDED")
+    simulator.control.put_etl(2, name="Second", state="ENDED", exit_code="ERROR")
     needed = {"etl_action_action": "run", "etl_action_etl_id": "1", "etl_stop_all_name_pattern": "all"}
     record = {"format": 1, "state": "entered", "entered_at": "now", "etls": []}
     for template in objects["templates"]:
