@@ -20,16 +20,52 @@ Result = Mapping[str, Any]
 IDLE = (None, "ENDED", "ABORTED", "SERVICE_OFF")
 
 
-def maintenance_record(stat: Result, content: Result | None = None, given: Any = None) -> dict[str, Any]:
+def maintenance_record(
+    stat: Result,
+    content: Result | None = None,
+    given: Any = None,
+    state: str = "left",
+    record_file: str = "",
+    host: str = "",
+    missing: str = "ok",
+    selection: Sequence[Any] = (),
+) -> dict[str, Any]:
     """See maintenance_record.yml."""
+    record = _read(stat, content or {}, given)
+    problem = ""
+    if stat.get("unreachable") and (state == "entered" or not record):
+        why = stat.get("msg", "")
+        problem = f"The record is on {host}, which cannot be reached, so nothing was stopped or restored. {why}"
+    elif record is None:
+        problem = (
+            f"{record_file} is not a record of this role, or cannot be read, so nothing was stopped and the file was "
+            "not changed. Move it away, or set etl_maintenance_record_file to another file."
+        )
+    elif state == "left" and not record and missing == "fail":
+        problem = (
+            f"There is no record in {record_file} on {host}, so it is unknown what to restore. Check "
+            "etl_maintenance_record_file and etl_maintenance_record_host. In AWX, the files of a job are deleted with "
+            "the job: keep the record in a mounted folder, or hand it on with etl_maintenance_set_stats. If "
+            "maintenance was not entered, set etl_maintenance_missing_record to ok."
+        )
+    elif state == "entered" and len([choice for choice in selection if choice]) != 1:
+        problem = (
+            "To enter maintenance, set exactly one of etl_maintenance_etl_id, etl_maintenance_etl_name, and "
+            "etl_maintenance_name_pattern."
+        )
+    return {"record": record or {}, "problem": problem}
+
+
+def _read(stat: Result, content: Result, given: Any) -> dict[str, Any] | None:
+    """The record, or None if it is not one."""
     exists = bool((stat.get("stat") or {}).get("exists"))
     try:
         if exists:
-            given = base64.b64decode((content or {})["content"]).decode()
+            given = base64.b64decode(content["content"]).decode()
         record = json.loads(given) if isinstance(given, str) and (exists or given.strip()) else plain(given or {})
-        return {"record": record, "usable": _usable(record)}
     except (KeyError, ValueError):
-        return {"record": {}, "usable": False}
+        return None
+    return record if _usable(record) else None
 
 
 def _usable(record: Any) -> bool:
@@ -44,16 +80,15 @@ def _usable(record: Any) -> bool:
 
 
 def maintenance_merge(
-    record: Mapping[str, Any], looked: Sequence[Etl], again: Sequence[Etl], done: Sequence[Result], now: str
+    record: Mapping[str, Any], looked: Sequence[Etl], done: Sequence[Result], now: str
 ) -> dict[str, Any]:
     """See maintenance_merge.yml."""
     if not looked:
         return dict(record)
     old = {etl["etl_id"]: etl for etl in _pending(record)}
-    later = {etl["etl_id"]: etl.get("status") for etl in again}
     entries = _entries(done)
     etls = [
-        _recorded(etl, old.pop(etl["etl_id"], {}), later, [e for e in entries if e["etl_id"] == etl["etl_id"]])
+        _recorded(etl, old.pop(etl["etl_id"], {}), [e for e in entries if e["etl_id"] == etl["etl_id"]])
         for etl in looked
     ]
     return {
@@ -64,22 +99,27 @@ def maintenance_merge(
     }
 
 
-def _recorded(etl: Etl, old: Etl, later: Mapping[int, Any], entries: Sequence[Etl]) -> dict[str, Any]:
+def _recorded(etl: Etl, old: Etl, entries: Sequence[Etl]) -> dict[str, Any]:
     """What is known of one ETL. What an unfinished maintenance recorded is only added to."""
-    etl_id, status = etl["etl_id"], etl["status"]
-    ended = [(entry.get("before") or {}).get("status") for entry in entries if entry["changed"]]
+    status = etl["status"]
+    ended = [_status(entry, "before") for entry in entries if entry["changed"]]
+    # The state after a stop shows whether the run belongs to a schedule.
+    seen = [status, *(_status(entry, when) for entry in entries for when in ("before", "after"))]
     interrupted = "RUNNING" in ended if entries else status == "RUNNING"
-    states = (status, later.get(etl_id))
     return {
-        "etl_id": etl_id,
+        "etl_id": etl["etl_id"],
         "etl_name": etl["name"],
         "was": old["was"] if old.get("was") not in IDLE else status,
         "service": bool(old.get("service") or status == "SERVICE_ON" or "SERVICE_ON" in ended),
-        "scheduled": bool(old.get("scheduled") or "WAITING" in states),
+        "scheduled": bool(old.get("scheduled") or "WAITING" in seen),
         "interrupted": bool(old.get("interrupted") or interrupted),
-        "schedule_unknown": bool(old.get("schedule_unknown") or (interrupted and states[1] == "ABORTED")),
+        "schedule_unknown": bool(old.get("schedule_unknown") or (interrupted and "ABORTED" in seen)),
         "restored": False,
     }
+
+
+def _status(entry: Etl, when: str) -> Any:
+    return (entry.get(when) or {}).get("status")
 
 
 def maintenance_plan(
@@ -107,16 +147,15 @@ def maintenance_entered(
     old: Mapping[str, Any],
     looked: Sequence[Etl],
     done: Sequence[Result],
-    checks: Sequence[Result],
+    proof: Result,
     record_file: str,
     check_mode: bool = False,
 ) -> dict[str, Any]:
     """See maintenance_entered.yml."""
-    proof = [] if check_mode else (checks[-1].get("etls") or [])
-    problems = [*_failures([*done, *checks])]
+    problems = _failures([*done, proof])
     problems += [
         f"{_label(etl['etl_id'], etl['name'])} is not idle: {etl['status']}."
-        for etl in proof
+        for etl in proof.get("etls") or []
         if etl.get("status") not in IDLE
     ]
     ids = [etl["etl_id"] for etl in looked]

@@ -32,7 +32,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 KINDS = {
     *("organizations", "credential_types", "credentials", "execution_environments", "projects", "inventories"),
-    *("hosts", "job_templates", "workflow_job_templates", "workflow_job_template_nodes"),
+    *("hosts", "job_templates", "workflow_job_templates", "workflow_job_template_nodes", "schedules"),
 }
 LINKS = ("galaxy_credentials", "credentials", "success_nodes", "failure_nodes", "always_nodes", "labels")
 
@@ -59,6 +59,10 @@ class FakeAwx:
         found = [item for item in self.objects[kind].values() if _fits(item, {k: str(v) for k, v in wanted.items()})]
         assert len(found) == 1, f"{len(found)} {kind} with {wanted}"
         return found[0]
+
+    def state(self) -> str:
+        links = sorted((str(link), others) for link, others in self.links.items() if others)
+        return json.dumps([self.objects, self.surveys, links], sort_keys=True)
 
     def create(self, kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
         self._last += 1
@@ -90,8 +94,6 @@ class FakeAwx:
         elif kind == "workflow_job_template_nodes":
             template = self.objects["job_templates"][item["unified_job_template"]]
             _refuse(rules.node_prompts(item, template))
-        elif kind == "job_templates" and self._doubled(item):
-            _refuse(["Cannot assign multiple credentials of a type."])
 
     def _keep_secrets(self, item: dict[str, Any]) -> None:
         fields = {
@@ -117,13 +119,6 @@ class FakeAwx:
             name: SECRET_FIELD if fields[name].get("secret") and value else value
             for name, value in item["inputs"].items()
         }
-
-    def _doubled(self, item: Mapping[str, Any]) -> bool:
-        types = [
-            self.objects["credentials"][number]["credential_type"]
-            for number in self.links.get(("job_templates", item["id"], "credentials"), [])
-        ]
-        return len(set(types)) < len(types)
 
     # ---- requests
 

@@ -101,55 +101,6 @@ def test_brackets_in_a_pattern_are_literal(playbook: Playbook, simulator: Simula
     assert [etl["state"] for etl in simulator.control.etls()] == ["ENDED", "RUNNING", "RUNNING"]
 
 
-# ---- extra variables as AWX writes them
-
-
-def test_answers_as_awx_writes_them(play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path) -> None:
-    """ansible-core 2.19 and later reads the type of such a text again: a number, a boolean, a date."""
-    control = simulator.control
-    for number, name in enumerate(("2024", "2024-01-01", "Yes"), 1):
-        control.put_etl(number, name=name, kind="periodic", state="WAITING", duration=0.2)
-
-    def run(name: str, **answers: str) -> Played:
-        file = tmp_path / "answers.yml"
-        file.write_text("".join(f"!unsafe {_quoted(k)}: !unsafe {_quoted(v)}\n" for k, v in answers.items()))
-        text = f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{name}\n"
-        return play(text, arguments=("-e", f"@{file}"), timeout=250)
-
-    for name in ("2024", "2024-01-01", "2024\n2024-01-01"):
-        done = run("etl_action", etl_action_action="run", etl_action_etl_name=name, etl_action_poll_interval="1")
-        assert done.rc == 0, done.output
-    assert control.counters()["launches_by_etl"] == {1: 2, 2: 2}
-    done = run("etl_action", etl_action_action="run", etl_action_etl_id="1", etl_action_max_parallel="0")
-    assert done.rc == 2
-    assert "max_parallel" in done.task()["msg"]
-    # On ansible-core before 2.19 it is a text.
-    done = run("etl_action", etl_action_action="run", etl_action_etl_name="Yes")
-    assert done.rc == 0 or "Use etl_action_etl_id instead" in done.task()["msg"], done.output
-
-    file = str(tmp_path / "record.json")
-    common = {"etl_maintenance_record_file": file, "etl_maintenance_poll_interval": "1"}
-    done = run("etl_maintenance", etl_maintenance_state="entered", etl_maintenance_name_pattern="all", **common)
-    assert done.rc == 0, done.output
-    assert [etl["state"] for etl in control.etls()] == ["ENDED"] * 3
-    handed_on = Path(file).read_text(encoding="utf-8")
-    Path(file).unlink()
-    done = run("etl_maintenance", etl_maintenance_state="left", etl_maintenance_record=handed_on, **common)
-    assert done.rc == 0, done.output
-    assert [etl["state"] for etl in control.etls()] == ["WAITING"] * 3
-    done = run(
-        "etl_stop_all", etl_stop_all_confirm="yes", etl_stop_all_schedules="yes", etl_stop_all_name_pattern="all"
-    )
-    assert done.rc == 0, done.output
-    assert [etl["state"] for etl in control.etls()] == ["ENDED"] * 3
-    done = run("etl_stop_all", etl_stop_all_confirm="no", etl_stop_all_name_pattern="2024")
-    assert "with a name like 2024" in done.task()["msg"]
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text) if "\n" in text else "'" + text.replace("'", "''") + "'"
-
-
 # ---- deploy
 
 

@@ -14,7 +14,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,4 +151,4 @@ def test_the_answers_of_the_chain_template_reach_the_steps(
         assert done.status == "successful", done.stdout
         etls = [etl for result in done.results("runner_on_ok") for etl in result.get("etls", [])]
         assert [etl["outcome"] for etl in etls if "outcome" in etl] == [outcome]
-        time.sleep(1.5)
+        simulator.control.patch_etl(1, last_exec_age=60)

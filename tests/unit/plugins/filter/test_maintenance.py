@@ -23,19 +23,20 @@ def etl(etl_id: int, status: Any, name: str = "") -> dict[str, Any]:
     return {"etl_id": etl_id, "name": name or f"N{etl_id}", "status": status}
 
 
-def acted(etl_id: int, before: Any, **facts: Any) -> dict[str, Any]:
+def acted(etl_id: int, before: Any, after: Any = None, **facts: Any) -> dict[str, Any]:
     entry = {
         "etl_id": etl_id,
         "changed": True,
         "failed": False,
         "msg": f"ETL {etl_id} done.",
         "before": {"status": before},
+        "after": {"status": after} if after else None,
     }
     return {"etls": [{**entry, **facts}], "failed": facts.get("failed", False), "msg": "All."}
 
 
-def merged(old: dict[str, Any], looked: list[Any], again: Any = None, done: Any = ()) -> dict[str, Any]:
-    return maintenance.maintenance_merge(old, looked, looked if again is None else again, done, NOW)
+def merged(old: dict[str, Any], looked: list[Any], done: Any = ()) -> dict[str, Any]:
+    return maintenance.maintenance_merge(old, looked, done, NOW)
 
 
 def flags(record: dict[str, Any], etl_id: int) -> set[str]:
@@ -64,7 +65,9 @@ def coded(text: str) -> dict[str, str]:
     ],
 )
 def test_reading_a_record(stat: Any, content: Any, given: Any, record: Any, usable: bool) -> None:
-    assert maintenance.maintenance_record(stat, content, given) == {"record": record, "usable": usable}
+    found = maintenance.maintenance_record(stat, content, given)
+    assert found["record"] == record
+    assert ("is not a record of this role" in found["problem"]) is not usable
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,29 @@ def test_reading_a_record(stat: Any, content: Any, given: Any, record: Any, usab
     ],
 )
 def test_what_is_no_record_is_not_usable(text: str) -> None:
-    assert maintenance.maintenance_record(EXISTS, coded(text))["usable"] is False
+    assert "is not a record of this role" in maintenance.maintenance_record(EXISTS, coded(text))["problem"]
+
+
+@pytest.mark.parametrize(
+    ("stat", "given", "state", "missing", "selection", "problem"),
+    [
+        (MISSING, "", "entered", "fail", ["", "", "all"], ""),
+        (MISSING, "", "entered", "fail", ["", "", ""], "set exactly one of"),
+        (MISSING, "", "entered", "fail", [[1], None, "all"], "set exactly one of"),
+        (MISSING, "", "left", "fail", [[1], "x"], f"no record in {FILE} on host1"),
+        (MISSING, "", "left", "ok", [], ""),
+        (MISSING, GOOD, "left", "fail", [], ""),
+        ({"unreachable": True, "msg": "Gone."}, "", "entered", "fail", [[1]], "on host1, which cannot be reached"),
+        ({"unreachable": True, "msg": "Gone."}, "", "left", "ok", [], "nothing was stopped or restored. Gone."),
+        ({"unreachable": True}, GOOD, "left", "fail", [], ""),
+    ],
+)
+def test_what_prevents_a_maintenance(
+    stat: Any, given: Any, state: str, missing: str, selection: Any, problem: str
+) -> None:
+    found = maintenance.maintenance_record(stat, {}, given, state, FILE, "host1", missing, selection)
+    assert problem in found["problem"]
+    assert bool(problem) is bool(found["problem"])
 
 
 def test_what_each_state_means() -> None:
@@ -97,17 +122,19 @@ def test_what_each_state_means() -> None:
 
 
 @pytest.mark.parametrize(
-    ("again", "done", "expected"),
+    ("done", "expected"),
     [
-        ("WAITING", acted(3, "RUNNING"), {"interrupted", "scheduled"}),
-        ("ABORTED", acted(3, "RUNNING"), {"interrupted", "schedule_unknown"}),
+        (acted(3, "RUNNING", "WAITING"), {"interrupted", "scheduled"}),
+        (acted(3, "RUNNING", "ENDED"), {"interrupted"}),
+        (acted(3, "RUNNING", "ABORTED"), {"interrupted", "schedule_unknown"}),
         # It had ended before the stop arrived.
-        ("ENDED", acted(3, "ENDED", changed=False), set()),
-        ("RUNNING", acted(3, "RUNNING", changed=False, failed=True), set()),
+        (acted(3, "ENDED", "ENDED", changed=False), set()),
+        (acted(3, "WAITING", "WAITING", changed=False), {"scheduled"}),
+        (acted(3, "RUNNING", changed=False, failed=True), set()),
     ],
 )
-def test_what_is_known_only_after_the_stop(again: str, done: dict[str, Any], expected: set[str]) -> None:
-    assert flags(merged({}, [etl(3, "RUNNING")], [etl(3, again)], [done]), 3) == expected
+def test_what_is_known_only_after_the_stop(done: dict[str, Any], expected: set[str]) -> None:
+    assert flags(merged({}, [etl(3, "RUNNING")], [done]), 3) == expected
 
 
 def test_a_second_entered_never_forgets_the_first_record() -> None:
@@ -133,7 +160,7 @@ def plan(record: dict[str, Any], listed: list[Any], interrupted: str = "leave") 
 
 def test_the_plan() -> None:
     looked = [etl(1, "SERVICE_ON"), etl(2, "WAITING"), etl(3, "RUNNING"), etl(4, "ENDED")]
-    record = merged({}, looked, [*looked[:2], etl(3, "WAITING")], [acted(3, "RUNNING")])
+    record = merged({}, looked, [acted(3, "RUNNING", "WAITING")])
     assert plan(record, looked) == [("run", [1], False), ("schedule", [2, 3], False)]
     assert plan(record, looked, "run") == [
         ("run", [1], False), ("schedule", [2], False), ("run", [3], True), ("schedule", [3], False),
@@ -143,13 +170,13 @@ def test_the_plan() -> None:
     assert plan({**record, "state": "left"}, looked) == []
 
 
-def entered(looked: list[Any], done: Any = (), checks: Any = ({},), old: Any = None, **keywords: Any) -> dict[str, Any]:
+def entered(looked: list[Any], done: Any = (), proof: Any = None, old: Any = None, **keywords: Any) -> dict[str, Any]:
     record = merged(old or {}, looked)
-    return maintenance.maintenance_entered(record, old or {}, looked, done, checks, FILE, **keywords)
+    return maintenance.maintenance_entered(record, old or {}, looked, done, proof or {}, FILE, **keywords)
 
 
 def test_maintenance_is_entered() -> None:
-    result = entered([etl(1, "SERVICE_ON")], [acted(1, "SERVICE_ON")], [{}, {"etls": [etl(1, "SERVICE_OFF")]}])
+    result = entered([etl(1, "SERVICE_ON")], [acted(1, "SERVICE_ON")], {"etls": [etl(1, "SERVICE_OFF")]})
     assert result["msg"] == f"Maintenance is entered: 1 ETL is idle, nothing is scheduled. The record is in {FILE}."
     assert (result["failed"], result["changed"], result["lines"]) == (False, True, ["N1: ETL 1 done."])
     assert set(result) == {
@@ -173,15 +200,15 @@ def test_maintenance_is_entered() -> None:
 
 @pytest.mark.parametrize("status", ["RUNNING", "WAITING", "SERVICE_ON", "HELD"])
 def test_an_etl_that_is_not_idle_fails(status: str) -> None:
-    result = entered([etl(1, "RUNNING")], checks=[{}, {"etls": [etl(1, status)]}])
+    result = entered([etl(1, "RUNNING")], proof={"etls": [etl(1, status)]})
     assert result["failed"] is True
     assert f"ETL 1 (N1) is not idle: {status}." in result["msg"]
 
 
-@pytest.mark.parametrize("place", ["done", "checks"])
+@pytest.mark.parametrize("place", ["done", "proof"])
 def test_a_failed_task_fails(place: str) -> None:
     failed = {"failed": True, "msg": "No permission."}
-    keywords = {"done": [failed]} if place == "done" else {"checks": [failed, {"etls": []}]}
+    keywords = {"done": [failed]} if place == "done" else {"proof": failed}
     assert "No permission." in entered([etl(1, "RUNNING")], **keywords)["msg"]
 
 
@@ -227,7 +254,7 @@ def test_what_cannot_be_restored_stays_in_the_record(listed: list[Any], done: li
 
 
 def test_what_is_not_restored_on_purpose_is_noted() -> None:
-    record = merged({}, [etl(1, "RUNNING")], [etl(1, "ABORTED")], [acted(1, "RUNNING")])
+    record = merged({}, [etl(1, "RUNNING")], [acted(1, "RUNNING", "ABORTED")])
     first, second = left(record, [etl(1, None)])["notes"]
     assert "was not repeated" in first
     assert "unknown whether it also had a schedule" in second
