@@ -371,7 +371,7 @@ def test_errors_say_what_to_do_and_hide_their_cause(lookup, portal):
     with pytest.raises(AnsibleLookupError) as caught:
         lookup(**KEYS)
     assert str(caught.value) == (
-        "jwt_token: The login was refused (HTTP 401). Check the keys. The server said: no such key ********"
+        "jwt_token: The login was refused (HTTP 401). Check the keys. Response of the server: no such key ********"
     )
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
