@@ -122,7 +122,7 @@ _TYPES = {**{name: option.type for name, option in CONNECTION.items()}, "cache":
 _PLAIN = {"str": str, "path": str, "int": int, "float": float}
 _SOURCES = (
     " The lookup reads its options, the variables helix_*, the HELIX_* environment variables of the control node, and"
-    " the section [bmc_helix] of ansible.cfg. The keyword environment of a play or task does not apply to lookups."
+    " the section [bmc_helix] of ansible.cfg. module_defaults and the keyword environment do not apply to lookups."
 )
 #: These do not lead to another token.
 _NOT_IN_IDENTITY = frozenset(("request_timeout", "retries", "cache"))
