@@ -453,7 +453,7 @@ def test_a_missing_option_names_all_sources(lookup, portal):
         lookup(**KEYS)
     for source in ("options", "variables helix_*", "HELIX_* environment variables of the control node", "ansible.cfg"):
         assert source in str(caught.value)
-    assert "environment of a play or task does not apply" in str(caught.value)
+    assert "module_defaults and the keyword environment do not apply" in str(caught.value)
 
 
 def test_an_undefined_variable_is_named(lookup):
