@@ -4,7 +4,7 @@
 """The work of C(tenant_info): checks of the connection in order, and a profile of how this tenant behaves.
 
 Private to this collection. Each check runs in a thread, because neither name resolution nor a connection to several
-addresses has a time limit of its own.
+addresses has a time limit.
 """
 
 from __future__ import annotations
@@ -524,7 +524,7 @@ class _Tenant:
         if answer.status in (401, 403):
             self.profile.update(forbidden_code=answer.status, permissions=["read"])
             raise errors.AnswerError(
-                f"This key must not start or stop ETLs (HTTP {answer.status}).",
+                f"This key is not allowed to start or stop ETLs (HTTP {answer.status}).",
                 kind="permission",
                 http_status=answer.status,
                 method="POST",
