@@ -235,6 +235,7 @@ def linters(session: nox.Session) -> None:
         yamllint --strict .
         shellcheck .ci/run
         codespell
+        python tests/lint/words.py
         antsibull-changelog lint
         reuse lint --lines
         ansible-lint --offline --strict --nocolor -q"""

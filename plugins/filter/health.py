@@ -181,7 +181,7 @@ def etl_health_report(judged: Any, form: str) -> str:
     if not isinstance(judged, Mapping) or not {"etls", "msg", "warnings"} <= set(judged):
         raise AnsibleFilterError("etl_health_report needs a result of the filter etl_health.")
     if form not in FORMATS:
-        raise AnsibleFilterError(f"etl_health_report: {form!r} is no format. Valid formats: {', '.join(FORMATS)}.")
+        raise AnsibleFilterError(f"etl_health_report: {form!r} is not a format. Valid formats: {', '.join(FORMATS)}.")
     return FORMATS[form](judged)
 
 

@@ -162,8 +162,8 @@ def maintenance_entered(
     others = [etl["etl_name"] for etl in _pending(old) if etl["etl_id"] not in ids]
     note = (
         f"The record also contains ETLs of an earlier maintenance that was not left: {', '.join(others)}. "
-        "Leaving restores them too. If that maintenance is still active, give each maintenance its own "
-        "etl_maintenance_record_file."
+        "Leaving restores them, too. If that maintenance is still active, use a separate "
+        "etl_maintenance_record_file for each."
     )
     one = len(ids) == 1
     idle = "would be idle." if check_mode else f"{'is' if one else 'are'} idle, nothing is scheduled."

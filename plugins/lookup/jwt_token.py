@@ -6,15 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: jwt_token
-short_description: Get a token of BMC Helix for the calls of a play
+short_description: Get a token of BMC Helix for other requests of a play
 version_added: 1.0.0
 description:
   - Logs in to the BMC Helix Portal with a pair of keys and returns the JSON web token, as one string.
-  - Ansible evaluates a lookup at every use, for each task, host and item of a loop. All these uses share one login, see
+  - Ansible evaluates a lookup at every use, for each task, host, and item of a loop. All uses share one login; see
     O(cache).
-  - A token lives about 15 minutes. Nearly always it is better to give the keys to the modules, which renew their token
-    while they wait. This lookup is for calls that no module of this collection makes, and for managed hosts that must
-    not see the keys.
+  - A token is valid for about 15 minutes. In most cases, set the keys for the modules instead, which renew their token
+    while they wait. Use this lookup for requests that no module of this collection sends, and for managed hosts that
+    must not receive the keys.
 author:
   - CapacityOps (@capacityops)
 extends_documentation_fragment:
@@ -23,13 +23,13 @@ extends_documentation_fragment:
 options:
   cache:
     description:
-      - Whether the token is kept until the end of this run of Ansible, so that there is one login however many tasks,
-        hosts, loops and forks use it. It is renewed before it expires.
-      - It is kept in a file of mode 0600 in the private temporary folder of the run, which Ansible deletes at its end.
-        If there is no such folder, every use logs in.
-      - Keys that were refused are not tried again for a minute.
-      - With V(false) every use logs in.
-    # Raw for the reason that is given in the fragment.
+      - Whether all tasks, hosts, loops, and forks of this run of Ansible share one token. It is renewed before it
+        expires.
+      - The token is kept in a file of mode 0600 in the private temporary folder of the run, which Ansible deletes at
+        the end. If there is no such folder, every use logs in.
+      - Rejected keys are not tried again for one minute.
+      - With V(false), every use logs in.
+    # Raw for the same reason as the booleans of the fragment.
     type: raw
     default: true
     env:
@@ -40,13 +40,15 @@ options:
     vars:
       - name: helix_cache
 notes:
-  - There are no terms. Use C(lookup), not C(query), which would return a list.
-  - Options count in this order - given to the lookup, variable, environment variable, configuration file. Everywhere an
-    empty one counts as not set.
-  - O(allow_http), O(validate_certs) and O(cache) are booleans. A word that is none is an error.
-  - The lookup logs in in check mode too; a login changes nothing.
-  - If O(token) is given without keys, it is returned as it is, unless it has expired by the clock of the control node.
-  - A task that prints the token prints a secret. Before ansible-core 2.22 nothing masks it; use C(no_log) there.
+  - There are no terms. Use C(lookup), not C(query), which returns a list.
+  - For each option, the first of these applies. The option of the lookup, the Ansible variable, the environment
+    variable, the configuration file. Empty values are treated as unset.
+  - O(allow_http), O(validate_certs), and O(cache) must be booleans; other values cause an error.
+  - C(module_defaults) and the keyword C(environment) do not apply to lookups.
+  - The lookup also logs in in check mode, because a login changes nothing.
+  - If only O(token) is set, without keys, the lookup returns it unchanged, unless it has expired by the clock of the
+    control node.
+  - A task that prints the token prints a secret. Before ansible-core 2.22, nothing masks it; use C(no_log).
 seealso:
   - module: capacityops.bmc_helix.etl_action
   - ref: ansible_collections.capacityops.bmc_helix.docsite.guide_tokens
@@ -62,7 +64,7 @@ EXAMPLES = r"""
   no_log: true
   delegate_to: localhost
 
-- name: Let managed hosts use a token, while the keys stay on the control node
+- name: Provide managed hosts with a token while the keys stay on the control node
   hosts: etl_engines
   module_defaults:
     group/capacityops.bmc_helix.helix:
@@ -81,7 +83,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _raw:
-  description: A list of one string, the JSON web token without the word C(Bearer). C(lookup) gives the string alone.
+  description: A list of one string, the JSON web token without the word C(Bearer). C(lookup) returns the string alone.
   type: list
   elements: str
   sample: ["eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE3OTU0NDQ1ODh9.c2lnbmF0dXJl"]
@@ -115,12 +117,12 @@ except ImportError:
     register_secret = None
 
 NAME = "capacityops.bmc_helix.jwt_token"
-#: The types of the options, as plain Python types: values of ansible-core 2.19 and newer carry tags.
+#: The types of the options, as plain Python types: values of ansible-core 2.19 and later carry tags.
 _TYPES = {**{name: option.type for name, option in CONNECTION.items()}, "cache": "bool"}
 _PLAIN = {"str": str, "path": str, "int": int, "float": float}
 _SOURCES = (
     " The lookup reads its options, the variables helix_*, the HELIX_* environment variables of the control node, and"
-    " the section [bmc_helix] of ansible.cfg. The keyword environment of a play or task does not apply to lookups."
+    " the section [bmc_helix] of ansible.cfg. module_defaults and the keyword environment do not apply to lookups."
 )
 #: These do not lead to another token.
 _NOT_IN_IDENTITY = frozenset(("request_timeout", "retries", "cache"))
@@ -129,13 +131,13 @@ display = Display()
 
 
 class LookupModule(LookupBase):
-    # Whether the variable helix_token is being evaluated; it may hold this very lookup.
+    # Whether the variable helix_token is being evaluated; it may contain this lookup.
     _evaluating_token = False
 
     def run(self, terms: list[Any], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[str]:
         if terms:
             raise AnsibleOptionsError(
-                f"jwt_token takes no terms. Give it options by name: lookup('{NAME}', url='https://HOST')."
+                f"jwt_token takes no terms. Use options by name: lookup('{NAME}', url='https://HOST')."
             )
         redactor = Redactor(register_secret)
         try:
@@ -149,11 +151,11 @@ class LookupModule(LookupBase):
                 " execution environment."
             ) from None
         except HelixError as error:
-            said = f" The server said: {error.server_message}" if error.server_message else ""
-            raise AnsibleLookupError(redactor.text(f"jwt_token: {error.sentence()}{said}", limit=2000)) from None
+            quoted = f" Response of the server: {error.server_message}" if error.server_message else ""
+            raise AnsibleLookupError(redactor.text(f"jwt_token: {error.sentence()}{quoted}", limit=2000)) from None
 
     def _plain_options(self, variables: Mapping[str, Any], direct: Mapping[str, Any]) -> dict[str, Any]:
-        """The options, read as Ansible reads them, except that an empty value counts as not set."""
+        """The options, read as Ansible reads them, except that empty values are treated as unset."""
         unknown = sorted(set(direct) - set(_TYPES))
         if unknown:
             raise AnsibleOptionsError(
@@ -174,7 +176,7 @@ class LookupModule(LookupBase):
         return _is_blank(value) or value == variables.get("omit")
 
     def _variables(self, variables: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-        """Our variables as values: core hands them over as they were written, with their templates."""
+        """The helix_* variables as values: core passes them with their templates."""
         values: dict[str, Any] = {}
         for name in names:
             variable = f"helix_{name}"
@@ -203,7 +205,7 @@ class LookupModule(LookupBase):
             return _given_token(options["token"])
 
         def fetch() -> tuple[str, float]:
-            # Not at the top: it imports requests, which takes longer than a use that finds the token in the cache.
+            # Not at the top: importing requests takes longer than a use of a cached token.
             from ..module_utils._api import connect
             from ..module_utils._http import Clock
 
@@ -233,7 +235,7 @@ def _is_blank(value: Any) -> bool:
 
 def _plain(name: str, kind: str, value: Any) -> Any:
     if _is_blank(value):
-        # Only the configuration file can still be blank here.
+        # Only a value from the configuration file can be blank here.
         return CONNECTION[name].default if name in CONNECTION else True
     if kind != "bool":
         return _PLAIN[kind](value)
@@ -259,7 +261,7 @@ def _given_token(text: str) -> str:
 
 @contextmanager
 def _without_blank_variables(names: Iterable[str]) -> Iterator[None]:
-    """Hide empty environment variables from core while it reads options: it would take them for given values."""
+    """Hide empty environment variables while core reads options, because core treats them as set."""
     blank = {name: os.environ.pop(name) for name in (*names, "HELIX_CACHE") if not os.environ.get(name, "-").strip()}
     try:
         yield

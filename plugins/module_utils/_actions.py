@@ -58,7 +58,7 @@ def check_selection(options: Mapping[str, Any]) -> None:
     check_numbers(options)
     given = [option for option in SELECTORS if options.get(option) is not None]
     if not given:
-        raise OptionError("No ETL is named.", remedy="Set etl_id, etl_name or name_pattern.")
+        raise OptionError("No ETL is named.", remedy="Set etl_id, etl_name, or name_pattern.")
     for option in (*given, *(["exclude"] if options.get("exclude") else [])):
         if not options[option] or not all(str(text).strip() for text in options[option]):
             raise OptionError(f"{option} is empty or contains an empty text.", remedy="Specify at least one ETL.")

@@ -262,7 +262,7 @@ class HelixApi:
         shape = "nothing" if data is None else type(data).__name__
         return AnswerError(
             f"{call.what} returned HTTP {answer.status} with JSON of an unexpected shape ({shape}).",
-            remedy="Check that url is a BMC Helix Continuous Optimization tenant (22.4 or newer).",
+            remedy="Check that url is a BMC Helix Continuous Optimization tenant (22.4 or later).",
             maybe_done=True,
             transient=True,
             **self._facts(call, answer),

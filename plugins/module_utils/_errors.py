@@ -14,14 +14,14 @@ from typing import Any
 
 
 class HelixError(Exception):
-    """The root of everything that this library raises on purpose.
+    """Base class of the exceptions of this library.
 
     :param message: one readable sentence or two: what happened, and to which ETL.
     :param remedy: what the user should do next.
-    :param maybe_done: whether the server may have acted on the request all the same. True makes a run or schedule
-        request I(ambiguous): it is reconciled by reading the state, never repeated blindly.
+    :param maybe_done: whether the server may have acted on the request. True makes a run or schedule request
+        I(ambiguous): the state decides, and the request is never repeated blindly.
     :param transient: whether trying a I(read) again later may help.
-    :param retry_after: seconds that the server asked us to wait, where it did.
+    :param retry_after: seconds that the server asked to wait, if it did.
     """
 
     kind = "error"
@@ -105,21 +105,21 @@ class MissingLibraryError(HelixError):
 
 
 class TransportError(HelixError):
-    """No usable HTTP answer: name resolution, connection, TLS, proxy, time-out, reset, cut-off body."""
+    """No usable HTTP response: name resolution, connection, TLS, proxy, timeout, reset, incomplete body."""
 
     kind = "connection"
 
 
 class AnswerError(HelixError):
-    """An HTTP answer that is not what was asked for."""
+    """An unexpected HTTP response."""
 
     kind = "unexpected_answer"
-    #: The word of the server about a run, schedule, stop, or kill request, if it is not OK.
+    #: The request_status of a run, schedule, stop, or kill request, if it is not OK.
     request_status: str | None = None
 
 
 class AuthenticationError(AnswerError):
-    """The key pair or the token was refused, and no other credential is left to try."""
+    """The key pair or the token was rejected, and there are no other credentials."""
 
     kind = "authentication"
 

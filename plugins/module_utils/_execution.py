@@ -1,7 +1,7 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One ETL from the first look to the verdict: look, decide, send once, follow, judge.
+"""One ETL from the first poll to the verdict: read, decide, send once, follow, judge.
 
 Private to this collection. One thread per ETL; plain code from top to bottom. Clock, sleep and transport come in with
 C(api); the decisions are in C(_plan).
@@ -322,7 +322,7 @@ class Execution:
         except HelixError as error:
             # The first request may still work.
             self._no_escalation = True
-            r.warn(f"{r.label} could not be told again to end: {error.message}")
+            r.warn(f"Another request to end {r.label} failed: {error.message}")
 
     # -- follow -------------------------------------------------------------------------------------------------------
 
@@ -379,7 +379,7 @@ class Execution:
         return self._fail(report.timed_out(self._named(), policy, became, over))
 
     def _end_run(self, became: str) -> tuple[str, bool]:
-        """End the run that took too long: what became of it, in words, and whether it is over."""
+        """End the run that took too long. Returns a sentence about the result, and whether the run is over."""
         r, action, watch, began = self.record, self._policy.on_timeout, self._watch, self._clock.now()
         limit = watch.deadline + self._policy.start_timeout
         try:
@@ -457,7 +457,7 @@ class Execution:
         self.fail_before(error)
 
     def _named(self) -> Record:
-        """The record with the name of the ETL, if the server tells it: a failure should name it."""
+        """The record with the name of the ETL, if it can be read: a failure should name the ETL."""
         r = self.record
         if r.etl_name is None and r.seen is not None and not r.losses:
             try:

@@ -23,9 +23,9 @@ from ._report import Record, Request
 from ._run_files import Notes
 from ._status import NEVER, EtlStatus, rfc3339
 
-#: Polls that are refused (401, 403, 404, TLS) are ignored for this long; a restarting gateway answers like that.
+#: Rejected polls (401, 403, 404, TLS) are ignored for this long; a restarting gateway responds like that.
 REFUSAL_PATIENCE = 90.0
-#: Pauses between the looks until "no value" is believed: an answer that lost its body looks the same.
+#: Pauses between the polls until "no value" is believed: a response that lost its body is the same.
 NONE_PAUSES = (1.5, 3.5)
 #: "No value" for an ETL that has run before is believed only if it lasts this long.
 NONE_PATIENCE = 30.0
@@ -34,7 +34,7 @@ NONE_PATIENCE = 30.0
 SETTLING = 3.0
 #: ... no answer has a time, so a replica that lags behind cannot be recognized ...
 UNPROVEN = 10.0
-#: ... or the time stands still, although this run should have moved it.
+#: ... or the time did not change, although this run should have moved it.
 CONTRADICTED = 30.0
 #: The clocks of a gateway and its servers may differ by this much.
 SKEW = 2.0
@@ -141,9 +141,9 @@ class Observer:
                 return status
             self.sleep_until(min(self._clock.now() + backoff(attempt), self.deadline))
         raise HelixError(
-            f"{r.label}: the server keeps answering with an older state than one it has already shown ({status}).",
+            f"{r.label}: the server repeatedly returned an older state than one it had already shown ({status}).",
             kind="unexpected_answer",
-            remedy="A replica of the server lags behind. Run the task again in a moment.",
+            remedy="A replica of the server is probably out of date. Run the task again later.",
         )
 
     def poll(self) -> EtlStatus | None:
@@ -237,8 +237,7 @@ class Observer:
         self.seen_unknown = self.seen_unknown or r.before is None or status.state != r.before.state
         if self.is_following:
             r.warn(
-                f"{r.label} is in the state {status.state}, which this collection does not know; it counts as still"
-                " active."
+                f"{r.label} is in the state {status.state}, which this collection does not know; it counts as active."
             )
 
     # -- judgment -----------------------------------------------------------------------------------------------------
@@ -287,7 +286,7 @@ class Observer:
         if status.executed_since(before, self.since):
             return late_exit
         if before.executing:
-            # It was under way at the baseline; servers that show the start do not move the time at the end.
+            # It was executing at the baseline; servers that show the start time do not change it at the end.
             ends_run = verdict.outcome in ("succeeded", "warning", "failed")
             return late_exit if ends_run and status.exit_code != before.exit_code else SETTLING
         if verdict.outcome in ("stopped", "service_off", "idle"):

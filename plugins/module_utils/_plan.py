@@ -4,7 +4,7 @@
 """What to do, and whether it is over: the decisions, without any input or output.
 
 Private to this collection. C(plan) is idempotence: (action, state, policy) -> request or no request, and why.
-C(judge_run), C(judge_schedule) and C(judge_idle) look at one status after the request and say whether that was it.
+C(judge_run), C(judge_schedule), and C(judge_idle) decide from one status after the request whether it is over.
 """
 
 from __future__ import annotations
@@ -23,16 +23,12 @@ UNTIL = ("finished", "executing", "idle")
 #: What a plan says to do.
 SEND, NOTHING, ATTACH, FAIL, QUEUE, RESTART = "send", "nothing", "attach", "fail", "queue", "restart"
 
-_ONLY_RUN = (
-    "only a run can meet an execution that is under way",
-    "only a run can be spared because the last execution is fresh",
-    "only a run that takes too long can be stopped or killed",
-)
-_CARRIERS = "only run and schedule requests carry properties"
-_ESCALATES = "it escalates a stop: with action: stop, if_running: restart or on_timeout: stop"
-_NOBODY = "without waiting nobody is there to do it"
+_ONLY_RUN = "it requires action: run"
+_CARRIERS = "it requires action: run or action: schedule"
+_ESCALATES = "it requires action: stop, if_running: restart, or on_timeout: stop"
+_WAITS = "it requires wait: true"
 
-#: A last execution may lie this far in the future (seconds) before clocks are called wrong.
+#: The last run can be this far in the future (seconds); beyond that, the clocks are wrong.
 CLOCK_TOLERANCE = 300.0
 
 
@@ -58,40 +54,39 @@ class Policy(NamedTuple):
     until: str = "finished"
 
     def check(self) -> None:
-        """Refuse combinations that make no sense.
+        """Reject invalid combinations.
 
         :raises OptionError: with the reason, before any request is sent.
         """
         beside, run = f"action: {self.action}", self.action == "run"
         escalates = self.action == "stop" or self.if_running == "restart" or self.on_timeout == "stop"
-        # The first that applies: an option, what it makes no sense with, and why.
+        # The first that applies: an option, what it cannot be combined with, and why.
         rules: tuple[tuple[object, str, str, str], ...] = (
-            (self.if_running != "attach" and not run, "if_running", beside, _ONLY_RUN[0]),
-            (self.max_age is not None and not run, "max_age", beside, _ONLY_RUN[1]),
-            (self.on_timeout != "leave" and not run, "on_timeout", beside, _ONLY_RUN[2]),
+            (self.if_running != "attach" and not run, "if_running", beside, _ONLY_RUN),
+            (self.max_age is not None and not run, "max_age", beside, _ONLY_RUN),
+            (self.on_timeout != "leave" and not run, "on_timeout", beside, _ONLY_RUN),
             (self.properties and self.action not in ("run", "schedule"), "run_execution_properties", beside, _CARRIERS),
             (self.kill_after is not None and not escalates, "kill_after", beside, _ESCALATES),
-            (self.if_running in ("queue", "restart"), f"if_running: {self.if_running}", "wait: false", _NOBODY),
-            (self.on_timeout != "leave", f"on_timeout: {self.on_timeout}", "wait: false", _NOBODY),
-            (self.kill_after is not None, "kill_after", "wait: false", _NOBODY),
-            (self.fail_on_warning, "fail_on_warning: true", "wait: false", _NOBODY),
+            (self.if_running in ("queue", "restart"), f"if_running: {self.if_running}", "wait: false", _WAITS),
+            (self.on_timeout != "leave", f"on_timeout: {self.on_timeout}", "wait: false", _WAITS),
+            (self.kill_after is not None, "kill_after", "wait: false", _WAITS),
+            (self.fail_on_warning, "fail_on_warning: true", "wait: false", _WAITS),
         )
         for applies, option, other, reason in rules:
-            if applies and not (self.wait and reason is _NOBODY):
-                message = f"{option} makes no sense with {other}: {reason}."
+            if applies and not (self.wait and reason is _WAITS):
+                message = f"{option} cannot be used with {other}: {reason}."
                 raise OptionError(message, remedy="Remove one of the two.")
         if self.kill_after is not None and self.wait and self.kill_after >= self.wait_timeout:
             raise OptionError(
-                f"kill_after ({self.kill_after:g} s) would never come: wait_timeout ({self.wait_timeout:g} s) is over"
-                " first.",
-                remedy="Make kill_after shorter than wait_timeout.",
+                f"kill_after ({self.kill_after:g} s) must be less than wait_timeout ({self.wait_timeout:g} s).",
+                remedy="Lower kill_after, or increase wait_timeout.",
             )
 
 
 class Decision(NamedTuple):
     """What to do about one ETL, and why.
 
-    C(outcome) is the word for the result where nothing is sent. C(warning) is for the user's attention.
+    C(outcome) is that of the result if nothing is sent.
     """
 
     do: str
@@ -111,7 +106,7 @@ def plan(policy: Policy, status: EtlStatus, server_now: float | None = None) -> 
             SEND,
             f"the state {state} is not known to this collection",
             warning=f"The server reported the state {state}, which this collection does not know; the {action}"
-            " request is sent all the same.",
+            " request is still sent.",
         )
     if action == "run":
         return _plan_run(policy, status, server_now)
@@ -120,7 +115,7 @@ def plan(policy: Policy, status: EtlStatus, server_now: float | None = None) -> 
             return Decision(NOTHING, "it is scheduled already")
         if state == "RUNNING":
             return Decision(
-                NOTHING, "it is running; whether it is scheduled again afterwards shows only when this run has ended"
+                NOTHING, "it is running; whether it is scheduled again is shown only after this run has ended"
             )
         if state == "SERVICE_ON":
             return Decision(NOTHING, "the service is on")
@@ -141,7 +136,7 @@ def _plan_run(policy: Policy, status: EtlStatus, server_now: float | None) -> De
         reasons = {
             "attach": (ATTACH, "it is running already"),
             "fail": (FAIL, "it is running already, and if_running is fail"),
-            "queue": (QUEUE, "it is running; this run follows when that one has ended"),
+            "queue": (QUEUE, "it is running; the new run starts after this one has ended"),
             "restart": (RESTART, "it is running; that run is stopped first"),
         }
         return Decision(*reasons[policy.if_running])
@@ -150,7 +145,7 @@ def _plan_run(policy: Policy, status: EtlStatus, server_now: float | None) -> De
         if age is not None and age <= policy.max_age:
             return Decision(
                 NOTHING,
-                f"the last execution ({status.last_exec_ts}, exit {status.exit_code}) is {describe_seconds(age)} old,"
+                f"the last run ({status.last_exec_ts}, exit {status.exit_code}) is {describe_seconds(age)} old,"
                 f" which is within max_age ({describe_seconds(policy.max_age)})",
                 outcome="fresh",
             )
@@ -158,7 +153,7 @@ def _plan_run(policy: Policy, status: EtlStatus, server_now: float | None) -> De
 
 
 def last_success_age(status: EtlStatus, fail_on_warning: bool, server_now: float | None) -> float | None:
-    """Seconds since the last execution, if that one was a success; None if it was not or cannot be told."""
+    """Seconds since the last run, if it was successful; None if it was not, or if that is not known."""
     moment = parse_rfc3339(status.last_exec_ts)
     if moment is None or server_now is None or status.state == "ABORTED":
         return None
@@ -225,7 +220,7 @@ def judge_schedule(before: EtlStatus, status: EtlStatus, since: float | None = N
 def judge_idle(before: EtlStatus, status: EtlStatus, action: str, times_none: int = 0) -> Verdict | None:
     """Whether a stop or kill took effect: nothing executes, and a schedule that kill was to cancel is gone.
 
-    :param times_none: how often in a row the server gave no value; one such answer alone is not believed.
+    :param times_none: how often in a row the server gave no value; a single one proves nothing.
     """
     if not status.at_rest:
         return None
@@ -267,7 +262,7 @@ def judge_wait(
 
 
 def next_poll(since_change: float, poll_interval: float, active: int = 1) -> float:
-    """Seconds until the next look: a twentieth of the time that the state has lasted, from 0.3 s to C(poll_interval).
+    """Seconds until the next poll: a twentieth of the time that the state has lasted, from 0.3 s to C(poll_interval).
 
     Short runs are noticed at once, long ones cost few requests. Many ETLs share the requests: about 200 a second in
     the first seconds after a change, so that short runs are noticed at once there too, and 25 a second later.
@@ -277,7 +272,7 @@ def next_poll(since_change: float, poll_interval: float, active: int = 1) -> flo
 
 
 def describe_seconds(seconds: float) -> str:
-    """A length of time as people say it."""
+    """A duration as text."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 2 * 3600:

@@ -128,7 +128,7 @@ def still_busy(r: Record, policy: Policy) -> HelixError:
 
 
 def already_running(r: Record) -> HelixError:
-    remedy = "Wait for it (etl_wait), or set if_running to attach, queue or restart."
+    remedy = "Wait for it (etl_wait), or set if_running to attach, queue, or restart."
     return _problem("already_running", f"{r.label} was not started: {r.reason}.", remedy)
 
 

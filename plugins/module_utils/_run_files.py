@@ -33,11 +33,11 @@ MAX_BYTES = 1024 * 1024
 
 
 class PrivateFolderError(Exception):
-    """The folder is missing, belongs to somebody else, is accessible to others, or cannot be locked."""
+    """The folder is missing, belongs to another user, is accessible to others, or cannot be locked."""
 
 
 def _refuse_foreign(info: os.stat_result, is_kind: Callable[[int], bool]) -> None:
-    """:raises PermissionError: others can read or change it, it belongs to somebody else, or it is a link."""
+    """:raises PermissionError: others can read or change it, it belongs to another user, or it is a link."""
     if not is_kind(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o077:
         raise PermissionError(1, "it is not private")
 
@@ -90,7 +90,7 @@ class PrivateFolder:
         """Replace a file as a whole. Best effort: False if that failed, for example, because the disk is full."""
         new = self.path / f"{name}.{os.getpid()}"
         try:
-            # O_EXCL: never through a link, never into a file that somebody else has opened.
+            # O_EXCL: never through a link, never into a file that another process has opened.
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
                 json.dump(data, file)

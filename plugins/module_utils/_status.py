@@ -111,7 +111,7 @@ def parse_status(data: Any) -> EtlStatus | None:
         return EtlStatus(NEVER)
     if not isinstance(data, dict) or isinstance(data.get("status"), (dict, list)):
         return None
-    # A JSON object with none of the documented fields is somebody else's answer.
+    # A JSON object with none of the documented fields is the response of another service.
     if data and not {"status", "exit_code", "last_exec_ts", "task_id"} & set(data):
         return None
     state = _word(data.get("status"))

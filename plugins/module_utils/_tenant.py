@@ -4,7 +4,7 @@
 """The work of C(tenant_info): checks of the connection in order, and a profile of how this tenant behaves.
 
 Private to this collection. Each check runs in a thread, because neither name resolution nor a connection to several
-addresses has a time limit of its own.
+addresses has a time limit.
 """
 
 from __future__ import annotations
@@ -525,7 +525,7 @@ class _Tenant:
             self.profile.update(forbidden_code=code, permissions=["read"])
             facts = {"kind": "permission", "http_status": code, "method": "POST", "path": path}
             raise errors.AnswerError(
-                f"This key must not start or stop ETLs (HTTP {code}).", remedy=RIGHTS[True], **facts
+                f"This key is not allowed to start or stop ETLs (HTTP {code}).", remedy=RIGHTS[True], **facts
             )
         same = code in (400, 404) and code == getattr(self.unknown, "status", None)
         if same and not re.search("forbid|denied|permission|authori", answer.text(), re.IGNORECASE):

@@ -359,7 +359,7 @@ error:
       returned: always
       sample: etl_not_found
     http_status:
-      description: The HTTP status, if there was an answer.
+      description: The HTTP status, if there was a response.
       type: int
       returned: always, may be null
       sample: 400
@@ -374,7 +374,7 @@ error:
       returned: always, may be null
       sample: /opt/api/v1/backend/etls/9999/status
     server_message:
-      description: What the server said, shortened, with secrets masked.
+      description: The response of the server, shortened, with secrets masked.
       type: str
       returned: always, may be null
       sample: ETL not found

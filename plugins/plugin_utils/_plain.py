@@ -6,7 +6,7 @@
 Private to this collection. Pure: no input, no output.
 
 Up to ansible-core 2.18, the result of a template is written as text and parsed again: one date in it, and the whole
-structure stays a text. A value encrypted with C(!vault) arrives as an object of its own.
+structure stays a text. A value encrypted with C(!vault) arrives as a separate kind of object.
 """
 
 from __future__ import annotations

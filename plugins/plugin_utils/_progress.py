@@ -68,11 +68,11 @@ class Tail:
 
     @property
     def entries(self) -> list[dict[str, Any]]:
-        """What the module has told about each ETL."""
+        """The latest report of the module about each ETL."""
         return list(self._reporter.entries.values())
 
     def __enter__(self) -> Tail:
-        # Signals must reach the main thread: it alone runs their handlers, and only a signal of its own wakes it.
+        # Only the main thread runs signal handlers, and only a signal sent to it wakes it, so this thread blocks all.
         old = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self._thread.start()
@@ -83,7 +83,7 @@ class Tail:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self._stop.set()
         self._thread.join(5)
-        if not isinstance(error, KeyboardInterrupt):  # else the main process says what goes on, see farewells()
+        if not isinstance(error, KeyboardInterrupt):  # else the main process reports it, see farewells()
             if error is not None:
                 for line in self._reporter.farewell():
                     self._show(line)
@@ -91,7 +91,7 @@ class Tail:
         os.close(self._descriptor)
 
     def _remove(self) -> None:
-        """Tell the module that the task is over."""
+        """Signal the module that the task is over."""
         Path(self.path).unlink(missing_ok=True)
 
     def _run(self) -> None:
@@ -111,7 +111,7 @@ class Tail:
 
 
 def farewells(folder: str) -> list[str]:
-    """What goes on after Ctrl-C: the processes that followed it were killed, and their files are still there."""
+    """Runs that continue after Ctrl-C: the processes that followed them were killed, and their files remain."""
     lines = []
     for path in sorted(Path(folder).glob(f"{PREFIX}*")):
         try:

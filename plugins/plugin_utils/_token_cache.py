@@ -83,7 +83,7 @@ def shared_token(
 def _age(entry: Mapping[str, Any], now: Now) -> float | None:
     """Seconds since the entry was made; None if that is not known.
 
-    The larger of two: the wall clock may be set back, and the monotonic clock stands still while a machine sleeps.
+    The larger of two: the wall clock may be set back, and the monotonic clock stops while a machine sleeps.
     """
     made = (entry.get("wall"), entry.get("monotonic"))
     if not all(isinstance(moment, float) for moment in made):

@@ -191,7 +191,7 @@ def _refuse(complaints: list[str]) -> None:
 
 
 class FakeAwxServer:
-    """The fake on a port of its own: `with FakeAwxServer() as server: ... server.url`."""
+    """The fake on a free port: `with FakeAwxServer() as server: ... server.url`."""
 
     def __init__(self) -> None:
         self.awx = FakeAwx()

@@ -22,7 +22,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".cache" / "demo"
 VARIANTS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "tests/demo/variants.yml").read_text("utf-8"))
-#: Long and unlike any word, so that a leak is noticed.
+#: Long and unlike any other word, so that a leak is noticed.
 KEYS = {"HELIX_ACCESS_KEY": "DEMOACCESSKEY7Q2X9", "HELIX_ACCESS_SECRET_KEY": "demo-secret-key-vJ3mZ8tq-0kTn5Rw"}
 IDLE_SECONDS = 600
 SPEED = 2
@@ -33,7 +33,7 @@ from tests.simulator.client import Control  # noqa: E402
 
 
 def running() -> Optional[dict[str, Any]]:
-    """Where the simulator of an earlier call listens, if it still answers."""
+    """The address of the simulator of an earlier call, if it still responds."""
     with contextlib.suppress(OSError, ValueError):
         ready: dict[str, Any] = json.loads((FOLDER / "simulator" / "ready.json").read_text("utf-8"))
         Control(ready["url"], ready["ca_file"]).clock()
@@ -42,7 +42,7 @@ def running() -> Optional[dict[str, Any]]:
 
 
 def start() -> dict[str, Any]:
-    """Start a simulator that stays after this process, so that its page can be opened; it stops when nobody uses it."""
+    """Start a simulator that outlives this process, so that its page can be opened. It stops when it is idle."""
     state = FOLDER / "simulator"
     state.mkdir(parents=True, exist_ok=True)
     (state / "ready.json").unlink(missing_ok=True)
@@ -76,7 +76,7 @@ def play(words: list[str], env: dict[str, str], status: int = 0, shows: str = ""
 
 
 def vary(name: str, env: dict[str, str], control: Control, arguments: list[str]) -> None:
-    """Run one variant on a reset tenant, and ask the tenant what became of it."""
+    """Run one variant on a reset tenant, and verify the result on the tenant."""
     variant = VARIANTS[name]
     print(f"\n==> {name}: {variant['about']}.", flush=True)
     control.reset()
@@ -108,7 +108,7 @@ def controller(env: dict[str, str]) -> Iterator[dict[str, str]]:
 
 
 def main(name: str = "", *arguments: str) -> None:
-    """Run what the first word names."""
+    """Run the demo that the first argument names."""
     if name == "list":
         print("\n".join(f"{name:<16} {variant['about']}." for name, variant in VARIANTS.items()))
         return

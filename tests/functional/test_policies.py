@@ -393,21 +393,21 @@ def test_put_off_until_the_deadline(library: InProcess) -> None:
 # --- refused combinations ---------------------------------------------------------------------------------------------
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"action": "stop", "max_age": 5}, "max_age makes no sense with action: stop"),
-    ({"action": "kill", "max_age": 5}, "max_age makes no sense with action: kill"),
-    ({"action": "schedule", "max_age": 5}, "max_age makes no sense with action: schedule"),
-    ({"action": "stop", "if_running": "queue"}, "if_running makes no sense with action: stop"),
-    ({"action": "schedule", "on_timeout": "stop"}, "on_timeout makes no sense with action: schedule"),
-    ({"action": "kill", "run_execution_properties": {"a": "b"}}, "run_execution_properties makes no sense"),
-    ({"action": "stop", "secret_run_execution_properties": {"a": "longenough"}}, "makes no sense with action: stop"),
-    ({"action": "run", "kill_after": 5}, "kill_after makes no sense with action: run"),
-    ({"action": "kill", "kill_after": 5}, "kill_after makes no sense with action: kill"),
-    ({"action": "stop", "kill_after": 60, "wait_timeout": 60}, "would never come"),
-    ({"action": "stop", "kill_after": 5, "wait": False}, "kill_after makes no sense with wait: false"),
-    ({"action": "run", "if_running": "queue", "wait": False}, "if_running: queue makes no sense with wait: false"),
-    ({"action": "run", "if_running": "restart", "wait": False}, "if_running: restart makes no sense"),
-    ({"action": "run", "on_timeout": "kill", "wait": False}, "on_timeout: kill makes no sense with wait: false"),
-    ({"action": "run", "fail_on_warning": True, "wait": False}, "fail_on_warning: true makes no sense"),
+    ({"action": "stop", "max_age": 5}, "max_age cannot be used with action: stop"),
+    ({"action": "kill", "max_age": 5}, "max_age cannot be used with action: kill"),
+    ({"action": "schedule", "max_age": 5}, "max_age cannot be used with action: schedule"),
+    ({"action": "stop", "if_running": "queue"}, "if_running cannot be used with action: stop"),
+    ({"action": "schedule", "on_timeout": "stop"}, "on_timeout cannot be used with action: schedule"),
+    ({"action": "kill", "run_execution_properties": {"a": "b"}}, "run_execution_properties cannot be used with"),
+    ({"action": "stop", "secret_run_execution_properties": {"a": "longenough"}}, "cannot be used with action: stop"),
+    ({"action": "run", "kill_after": 5}, "kill_after cannot be used with action: run"),
+    ({"action": "kill", "kill_after": 5}, "kill_after cannot be used with action: kill"),
+    ({"action": "stop", "kill_after": 60, "wait_timeout": 60}, "must be less than wait_timeout"),
+    ({"action": "stop", "kill_after": 5, "wait": False}, "kill_after cannot be used with wait: false"),
+    ({"action": "run", "if_running": "queue", "wait": False}, "if_running: queue cannot be used with wait: false"),
+    ({"action": "run", "if_running": "restart", "wait": False}, "if_running: restart cannot be used with"),
+    ({"action": "run", "on_timeout": "kill", "wait": False}, "on_timeout: kill cannot be used with wait: false"),
+    ({"action": "run", "fail_on_warning": True, "wait": False}, "fail_on_warning: true cannot be used with"),
 ]
 
 

@@ -779,7 +779,7 @@ def test_record_counters_and_reset(api: Api, control: Control) -> None:
         ("POST", "/etls/7/start", {"lag": 1}, "A start has no 'lag'"),
         ("POST", "/etls/8/finish", {}, "not executing"),
         ("POST", "/faults", {"fault": {"kind": "fire"}}, "one of status"),
-        ("POST", "/faults", {"fault": {"kind": "slow", "code": 300}}, "A fault of kind slow has no 'code'"),
+        ("POST", "/faults", {"fault": {"kind": "slow", "code": 300}}, "The fault slow has no 'code'"),
         ("POST", "/faults", {"fault": {"kind": "raw", "text": "\u20ac"}}, "Latin-1"),
         ("POST", "/faults", {"fault": {"kind": "slow"}, "match": {"exchange": "fly"}}, "no exchange 'fly'"),
         ("PUT", "/keys", {"access_key": "new"}, "needs a 'secret'"),

@@ -88,7 +88,7 @@ class Control:
         return self.call("GET", "/etls")
 
     def start(self, etl_id: int, **fields: Any) -> Any:
-        """Somebody else starts the ETL: `duration` and `exit` of this execution, `after` (simulated seconds)."""
+        """Another client starts the ETL: `duration` and `exit` of this execution, `after` (simulated seconds)."""
         return self.call("POST", f"/etls/{etl_id}/start", fields)
 
     def finish(self, etl_id: int, **fields: Any) -> Any:

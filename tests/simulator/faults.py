@@ -119,5 +119,5 @@ def _fault(given: object) -> Fault:
     kind = values.get("kind")
     if kind not in KINDS:
         raise InputError(f"A fault needs a 'kind', one of {', '.join(KINDS)}, not {kind!r}.")
-    refuse_unknown(values, ("kind", "work", *KINDS[kind][1]), f"A fault of kind {kind}")
+    refuse_unknown(values, ("kind", "work", *KINDS[kind][1]), f"The fault {kind}")
     return Fault(**values)

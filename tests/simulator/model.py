@@ -260,7 +260,7 @@ class Etl:
     # --- other people ---------------------------------------------------------------------------------------------
 
     def start(self, now: float, given: dict[str, Any]) -> None:
-        """Somebody else (a person in the console, another program) starts it, at once or `after` so many seconds."""
+        """Another client (a person in the console, a program) starts it, at once or `after` so many seconds."""
         self.advance(now)
         if self.running and self.behavior.kind == "service":
             raise InputError(f"ETL {self.id} is a service that is already on.")

@@ -41,7 +41,7 @@ Fields = Mapping[str, Any]
 
 @dataclass
 class StartState:
-    """What an ETL looks like at first. Set by PATCH, `state` drops everything that was under way."""
+    """The initial state of an ETL. Set by PATCH, `state` ends everything that is in progress."""
 
     # Default: none for batch, WAITING for periodic, SERVICE_OFF for service. RUNNING and SERVICE_ON begin an execution.
     state: Word = None  # any word
@@ -67,7 +67,7 @@ class Behavior:
     period: Seconds = 0  # from one start to the next while WAITING; 0: it never starts by itself
     # inactive: accepts everything and does nothing until it is active again; refuses: 200 with ERROR
     engine: Literal["active", "inactive", "refuses"] = "active"
-    # queue: afterwards; parallel: at the same time; error: 200 with ERROR
+    # queue: afterward; parallel: at the same time; error: 200 with ERROR
     run_when_running: Literal["error", "http_500", "queue", "parallel"] = "error"
     run_when_service_on: Literal["error", "ok"] = "error"  # also `schedule`
     when_idle: Literal["ok", "error"] = "ok"  # stop or kill while nothing is executing

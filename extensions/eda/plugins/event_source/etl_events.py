@@ -135,7 +135,7 @@ def compare(old: Level | None, verdict: Mapping[str, Any]) -> tuple[list[str], L
         return _of_problems(new, [], [_ended(new)] if "failed" in new["problems"] else []), new
     moved = _moved(old, new)
     if new["status"] is None and old["status"]:
-        # Nobody forgets a run: an odd response, which proves nothing.
+        # A run cannot disappear, so this response proves nothing.
         return [], old
     if moved is False and old.get("older") != new["last_exec_ts"]:
         # An older time comes from a replica that lags. The second time, it is taken as it is.
@@ -250,7 +250,7 @@ class Source:
             await asyncio.sleep(pause)
 
     def close(self) -> None:
-        """Let a poll under way end soon, and keep what was emitted."""
+        """Make a poll in progress end soon, and keep what was emitted."""
         self._stop.set()
         self._save()
         self._api.transport.close()
@@ -328,7 +328,7 @@ class Source:
         fresh = {"format": FORMAT, "url": self.url, "reachable": True, "seen_at": None, "etls": {}}
         if self._file is None or not self._file.exists():
             return fresh
-        remedy = f"Remove {self._file} to start anew; events of the time in between are then lost."
+        remedy = f"To start without it, remove {self._file}; events of the time in between are then lost."
         try:
             state = json.loads(self._file.read_text(encoding="utf-8"))
             for level in state["etls"].values():

@@ -274,7 +274,7 @@ def test_no_formula_in_a_spreadsheet(name: str) -> None:
 
 
 def test_an_unknown_format() -> None:
-    with pytest.raises(AnsibleFilterError, match="is no format"):
+    with pytest.raises(AnsibleFilterError, match="is not a format"):
         etl_health_report(etl_health([], []), "pdf")
     with pytest.raises(AnsibleFilterError, match="needs a result of the filter"):
         etl_health_report([], "csv")

@@ -371,7 +371,7 @@ def test_errors_say_what_to_do_and_hide_their_cause(lookup, portal):
     with pytest.raises(AnsibleLookupError) as caught:
         lookup(**KEYS)
     assert str(caught.value) == (
-        "jwt_token: The login was refused (HTTP 401). Check the keys. The server said: no such key ********"
+        "jwt_token: The login was refused (HTTP 401). Check the keys. Response of the server: no such key ********"
     )
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
@@ -453,7 +453,7 @@ def test_a_missing_option_names_all_sources(lookup, portal):
         lookup(**KEYS)
     for source in ("options", "variables helix_*", "HELIX_* environment variables of the control node", "ansible.cfg"):
         assert source in str(caught.value)
-    assert "environment of a play or task does not apply" in str(caught.value)
+    assert "module_defaults and the keyword environment do not apply" in str(caught.value)
 
 
 def test_an_undefined_variable_is_named(lookup):

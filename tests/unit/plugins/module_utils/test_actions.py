@@ -202,7 +202,7 @@ def test_info_tells_which_could_not_be_read():
         ({"max_parallel": 0}, "max_parallel"),
         ({"max_parallel": 101}, "max_parallel"),
         ({"run_execution_properties": {"a": []}}, "a in run_execution_properties"),
-        ({"action": "stop", "max_age": 5}, "max_age makes no sense"),
+        ({"action": "stop", "max_age": 5}, "max_age cannot be used with"),
     ],
 )
 def test_bad_options_are_found_before_any_request(options, words):
