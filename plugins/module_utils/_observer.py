@@ -4,7 +4,7 @@
 """Observing one ETL: polls, what was seen so far, and when an end can be believed.
 
 Private to this collection. It sends nothing. The rule for evidence: a newer run is later than the baseline's and not
-earlier than the request by the server's clock; a time that cannot be read or lies in the future proves nothing; an
+earlier than the request by the server's clock; a time that cannot be read or lies in the far future proves nothing; an
 answer that is older than one already seen comes from a replica that lags behind and is dropped here, for every action.
 """
 
@@ -36,6 +36,8 @@ SETTLING = 3.0
 UNPROVEN = 10.0
 #: ... or the time did not change, although this run should have moved it.
 CONTRADICTED = 30.0
+#: A server may write local time and call it UTC. A time that is further in the future is none.
+MISLABELED = 86400.0
 #: The clocks of a gateway and its servers may differ by this much.
 SKEW = 2.0
 
@@ -172,14 +174,16 @@ class Observer:
         return status
 
     def _ask(self, retries: int | None = None, deadline: float | None = None) -> EtlStatus:
-        """The status. A time in the future is no time of an execution: it is left out, and the user is told."""
+        """The status. A time in the far future is no time of an execution: it is left out, and the user is told."""
         r = self.record
         status = self._api.status(r.etl_id, retries, deadline)
-        latest = max(self._task.server_now(), self._clock.wall()) + planning.CLOCK_TOLERANCE
+        latest = max(self._task.server_now(), self._clock.wall()) + MISLABELED
         if status.moment is None or status.moment <= latest:
             return status
-        r.warn(f"The server returned {status.last_exec_ts} as the last run of {r.label}. This time is in the future, so"
-               " it was ignored.")
+        r.warn(
+            f"The server returned {status.last_exec_ts} as the last run of {r.label}. This time is in the future, so"
+            " it was ignored."
+        )
         return status._replace(last_exec_ts=None)
 
     def _lose(self, why: str, pause: float) -> None:
@@ -206,7 +210,7 @@ class Observer:
     def observe(self, status: EtlStatus) -> bool:
         """Note what was seen. False: it comes from a replica that lags behind and must not be used."""
         r, moment = self.record, status.moment
-        if moment is not None:
+        if moment is not None and moment < self._task.server_now() + planning.CLOCK_TOLERANCE:
             if self._newest is not None and moment < self._newest:
                 return False
             self._newest = moment

@@ -501,8 +501,9 @@ class _Tenant:
             answer = self._send("GET", path)
             text = answer.text()
             if answer.status == 200 and _shape(answer) != "html" and re.search(r"openapi|swagger", text[:1000]):
-                self.profile["openapi"] = facts = {"served": True, **compare(text)}
-                lacks = facts["missing_calls"] + facts["missing_fields"]
+                found = compare(text)
+                self.profile["openapi"] = facts = {"served": True, **found}
+                lacks = found["missing_calls"] + found["missing_fields"]
                 if lacks:
                     return _warning(f"{path} does not contain {', '.join(lacks)}.", _REPORT, **facts)
                 return _ok(f"{path} describes all calls and fields that the collection uses.", **facts)
@@ -523,7 +524,7 @@ class _Tenant:
         code = answer.status
         if code in (401, 403):
             self.profile.update(forbidden_code=code, permissions=["read"])
-            facts = {"kind": "permission", "http_status": code, "method": "POST", "path": path}
+            facts: dict[str, Any] = {"kind": "permission", "http_status": code, "method": "POST", "path": path}
             raise errors.AnswerError(
                 f"This key is not allowed to start or stop ETLs (HTTP {code}).", remedy=RIGHTS[True], **facts
             )

@@ -20,7 +20,7 @@ BANNED = {
     r"(?<![-\w])(say|says) (`|O\(|V\()": "set",
     r"\b(server|task|message|module|token|tenant)s? (sa(ys?|id)|tells?|told|knows?|looks? at|forgives?)\b": "reports",
     r"(^|[.;] )Where (it|your|you|this|a|an|the)\b": "If",
-    r'\b(licences?|(?<!")cancel(?:led|ling)|organisation|behaviour|colour|honour|recognis\w+|criticis\w+)\b': "American",
+    r'\b(licences?|(?<!")cancel(?:led|ling)|organisation|behaviour|colour|honour|(recogn|critic)is\w+)\b': "American",
     r"\b(stands? still|put(s|ting)? (it |them )?back|bec(ame|omes?) of|afterwards|nobody|somebody)\b": (
         "idle, restore, result, afterward, another client"
     ),

@@ -10,6 +10,7 @@ import base64
 import html
 import json
 import threading
+import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -99,7 +100,7 @@ class Parrot:
             return [{"etl_id": 321, "name": "Parrot", "run_configurations": []}]
         if exchange == "status":
             if mode in self.started:
-                return {"status": "ENDED", "task_id": 321, "exit_code": "OK", "last_exec_ts": "2036-02-02T02:02:02Z"}
+                return {"status": "ENDED", "task_id": 321, "exit_code": "OK", "last_exec_ts": _now()}
             return {"status": "ENDED", "task_id": 321, "exit_code": "OK", "last_exec_ts": "2026-01-01T01:01:01Z"}
         return {"task_execution_request_id": 7, "request_status": "OK"}
 
@@ -141,3 +142,7 @@ def styled(echo: Mapping[str, Any], style: str) -> tuple[str, str]:
     if style == "base64":
         return " ".join(base64.b64encode(f"{n}:{v}".encode()).decode() for n, v in echo.items()), "text/plain"
     return "\n".join(f"{name} is {value}" for name, value in echo.items()), "text/plain"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

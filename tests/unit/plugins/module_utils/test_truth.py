@@ -70,6 +70,17 @@ def test_a_baseline_or_an_answer_without_a_time_proves_nothing(form, first):
     assert (entry["outcome"], entry["failed"]) == ("not_started", True)
 
 
+@pytest.mark.parametrize(
+    ("time", "outcome"), [("2028-01-01T00:00:00Z", "not_started"), ("2027-01-15T10:00:00Z", "succeeded")]
+)
+def test_a_time_in_the_far_future_is_no_run_and_a_mislabeled_zone_is_one(time, outcome):
+    w = World(starts=False, initial_age=3600)
+    w.twist = lambda look: shown("ENDED", time=time) if look > 1 else None
+    entry = w.act(start_timeout=60)
+    assert entry["outcome"] == outcome
+    assert any("in the future" in text for text in w.task.warnings) == (outcome == "not_started")
+
+
 def test_an_engine_that_is_late_is_not_outrun_by_a_replica():
     w = World({"lags": (0.0, 30.0, 600.0)}, start_lag=45, duration=20, exit_code="ERROR", initial_age=100)
     entry = w.act()
