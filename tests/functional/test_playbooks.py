@@ -292,3 +292,20 @@ def test_deploy_checks_first_what_it_was_given(
     assert done.rc == 2
     assert message in json.dumps(done.task().result)
     assert simulator.control.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--tags", "patch"), "With --tags, neither the maintenance nor the deployment would run."),
+        (("--limit", "engine1"), "The play on localhost did not run (--limit excludes it)"),
+    ],
+)
+def test_a_deployment_without_its_maintenance_is_refused(
+    playbook: Playbook, simulator: SimulatorProcess, engines: Path, arguments: tuple[str, str], message: str
+) -> None:
+    variables = {"deploy_role": "mine", "deploy_hosts": "engine1", "etl_maintenance_etl_id": [1]}
+    done = playbook("deploy", variables, arguments=arguments, inventory=engines, allow_warnings=True)
+    assert done.rc == 2, done.output
+    assert message in done.task()["msg"]
+    assert simulator.control.requests() == []

@@ -184,12 +184,20 @@ def test_a_step_takes_the_options_of_the_module(variable: str) -> None:
             assert told[option].get(key) == module[option].get(key), f"{option}: {key}"
 
 
-def test_every_option_of_the_module_is_handed_on_by_the_playbook() -> None:
-    (play,) = read_yaml("playbooks/etl_action.yml")
-    (arguments,) = [
-        t["capacityops.bmc_helix.etl_action"] for t in play["tasks"] if "capacityops.bmc_helix.etl_action" in t
-    ]
-    assert set(arguments) == set(own_options("etl_action"))
+@pytest.mark.parametrize("path", ["playbooks/etl_action.yml", "roles/etl_chain/tasks/step.yml"])
+def test_every_option_of_the_module_is_handed_on(path: str) -> None:
+    found: list[dict[str, Any]] = []
+
+    def search(node: Any) -> None:
+        for item in node if isinstance(node, list) else node.values() if isinstance(node, dict) else []:
+            search(item)
+        if isinstance(node, dict) and "capacityops.bmc_helix.etl_action" in node:
+            found.append(node["capacityops.bmc_helix.etl_action"])
+
+    search(read_yaml(path))
+    (arguments,) = found
+    without = NOT_IN_STEPS - {"details"} if "chain" in path else set()
+    assert set(arguments) == set(own_options("etl_action")) - without
 
 
 def test_choices_are_those_of_the_engine() -> None:
