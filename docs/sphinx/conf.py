@@ -16,7 +16,8 @@ import yaml
 
 project = "capacityops.bmc_helix"
 copyright = "2026, CapacityOps"  # noqa: A001 - the name is Sphinx's
-html_title = "BMC Helix ETLs with Ansible"
+release = yaml.safe_load(Path(__file__).parents[2].joinpath("galaxy.yml").read_text("utf-8"))["version"]
+html_title = f"BMC Helix ETLs with Ansible {release}"
 
 extensions = ["sphinx.ext.intersphinx", "sphinx_antsibull_ext"]
 # The labels of Ansible's documentation that the pages of plugins refer to. Its inventory would have to be downloaded.
