@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from docutils import nodes
 
 project = "capacityops.bmc_helix"
 copyright = "2026, CapacityOps"  # noqa: A001 - the name is Sphinx's
@@ -83,6 +84,15 @@ def shorten(_app: Any, _page: str, source: list[str]) -> None:
     source[0] = re.sub(r"^\.\. contents::.*\n(?: +:.*\n)*", "", text, flags=re.M)
 
 
+def anchor(app: Any, doctree: nodes.document) -> None:
+    """Give each entry of the troubleshooting page an anchor, made of the first message of its term."""
+    if app.env.docname.endswith("guide_troubleshooting"):
+        for term in doctree.findall(nodes.term):
+            message = next(iter(term.findall(nodes.literal)), term)
+            term["ids"].append(nodes.make_id(message.astext()))
+
+
 def setup(app: Any) -> None:
+    app.connect("doctree-read", anchor)
     app.connect("source-read", split_options)
     app.connect("source-read", shorten)
