@@ -7,13 +7,18 @@
 from __future__ import annotations
 
 import re
+import runpy
 import zlib
 from pathlib import Path
 from typing import Any
 
+import yaml
+from docutils import nodes
+
 project = "capacityops.bmc_helix"
 copyright = "2026, CapacityOps"  # noqa: A001 - the name is Sphinx's
-html_title = "BMC Helix ETLs with Ansible"
+release = yaml.safe_load(Path(__file__).parents[2].joinpath("galaxy.yml").read_text("utf-8"))["version"]
+html_title = f"BMC Helix ETLs with Ansible {release}"
 
 extensions = ["sphinx.ext.intersphinx", "sphinx_antsibull_ext"]
 # The labels of Ansible's documentation that the pages of plugins refer to. Its inventory would have to be downloaded.
@@ -47,6 +52,29 @@ html_theme_options = {
 }
 
 
+_fragment = runpy.run_path(str(Path(__file__).parents[2] / "plugins" / "doc_fragments" / "_connection.py"))
+HINT = """The same for all modules and the lookup. For variables and environment variables, see
+:ref:`ansible_collections.capacityops.bmc_helix.docsite.guide_tokens`."""
+CONNECTION = set(yaml.safe_load(_fragment["ModuleDocFragment"].DOCUMENTATION)["options"])
+
+
+def split_options(_app: Any, page: str, source: list[str]) -> None:
+    """Put the connection options, which all modules and the lookup share, into a second table."""
+    options = re.search(r"^\.\. Options\n(.+?)^\.\. [A-Z]", source[0], flags=re.M | re.S)
+    if not options or not page.endswith(("_module", "_lookup")):
+        return
+    text = options.group(1).rstrip() + "\n"
+    head, *rows = re.split(r"^(?=  \* - \.\. raw:: html$)", text, flags=re.M)
+    names = [re.findall(r'id="parameter-(\w+)"', row)[:1] for row in rows]
+    shared = [row for row, name in zip(rows, names) if CONNECTION & {*name}]
+    own = [row for row, name in zip(rows, names) if not CONNECTION & {*name}]
+    table = head[head.index(".. tabularcolumns::") :]
+    # A module without other options has one table.
+    first = "".join([head, *own]) if own else head.replace(table, "")
+    heading = f"Connection options\n------------------\n\n{HINT}\n\n" if own else ""
+    source[0] = source[0].replace(options.group(1), "".join([first, "\n", heading, table, *shared, "\n\n"]))
+
+
 def shorten(_app: Any, _page: str, source: list[str]) -> None:
     """Short titles for the side bar, and no table of contents in the text: the theme shows it at the side."""
     text = re.sub(
@@ -56,5 +84,15 @@ def shorten(_app: Any, _page: str, source: list[str]) -> None:
     source[0] = re.sub(r"^\.\. contents::.*\n(?: +:.*\n)*", "", text, flags=re.M)
 
 
+def anchor(app: Any, doctree: nodes.document) -> None:
+    """Give each entry of the troubleshooting page an anchor, made of the first message of its term."""
+    if app.env.docname.endswith("guide_troubleshooting"):
+        for term in doctree.findall(nodes.term):
+            message = next(iter(term.findall(nodes.literal)), term)
+            term["ids"].append(nodes.make_id(message.astext()))
+
+
 def setup(app: Any) -> None:
+    app.connect("doctree-read", anchor)
+    app.connect("source-read", split_options)
     app.connect("source-read", shorten)
