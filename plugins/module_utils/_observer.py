@@ -178,8 +178,10 @@ class Observer:
         latest = max(self._task.server_now(), self._clock.wall()) + planning.CLOCK_TOLERANCE
         if status.moment is None or status.moment <= latest:
             return status
-        r.warn(f"The server returned {status.last_exec_ts} as the last run of {r.label}. This time is in the future, so"
-               " it was ignored.")
+        r.warn(
+            f"The server returned {status.last_exec_ts} as the last run of {r.label}. This time is in the future, so"
+            " it was ignored."
+        )
         return status._replace(last_exec_ts=None)
 
     def _lose(self, why: str, pause: float) -> None:

@@ -80,7 +80,10 @@ try:
     from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl, HelixApi, connect
     from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
     from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
-    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import base_url, connection_argument_spec
+    from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
+        base_url,
+        connection_argument_spec,
+    )
     from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
     from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import matches, parse_rfc3339, rfc3339
     from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils import _health as health
@@ -387,5 +390,7 @@ def _options(args: Mapping[str, Any]) -> dict[str, Any]:
         raise EventSourceError("Invalid options of etl_events: " + "; ".join(result.error_messages))
     options: dict[str, Any] = result.validated_parameters
     if not 1 <= options["interval"] <= LONGEST_INTERVAL:
-        raise EventSourceError(f"The option interval is {options['interval']:g}, but must be from 1 to {LONGEST_INTERVAL}.")
+        raise EventSourceError(
+            f"The option interval is {options['interval']:g}, but must be from 1 to {LONGEST_INTERVAL}."
+        )
     return options
