@@ -524,9 +524,13 @@ class _Tenant:
         code = answer.status
         if code in (401, 403):
             self.profile.update(forbidden_code=code, permissions=["read"])
-            facts: dict[str, Any] = {"kind": "permission", "http_status": code, "method": "POST", "path": path}
             raise errors.AnswerError(
-                f"This key is not allowed to start or stop ETLs (HTTP {code}).", remedy=RIGHTS[True], **facts
+                f"This key is not allowed to start or stop ETLs (HTTP {code}).",
+                kind="permission",
+                http_status=code,
+                method="POST",
+                path=path,
+                remedy=RIGHTS[True],
             )
         same = code in (400, 404) and code == getattr(self.unknown, "status", None)
         if same and not re.search("forbid|denied|permission|authori", answer.text(), re.IGNORECASE):

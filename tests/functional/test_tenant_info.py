@@ -124,6 +124,7 @@ def test_names_and_words_that_deserve_attention(library: InProcess, check: Calla
         ("login", {"kind": "status", "code": 401}, "login", "authentication", "type must be 'Access key'"),
         ("login", {"kind": "status", "code": 404}, "login", "authentication", "tenant_id"),
         ("any", {"kind": "html_200"}, "login", "unexpected_answer", "login or maintenance page"),
+        ("any", {"kind": "redirect"}, "login", "redirected", "final address"),
         ("list", {"kind": "status", "code": 404}, "list", "wrong_address", "Continuous Optimization 22.4"),
         ("list", {"kind": "status", "code": 401}, "list", "authentication", "type of the key"),
         ("login", {"kind": "slow_before_nothing", "seconds": 2}, "login", "timeout", "slow"),
