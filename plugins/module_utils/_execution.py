@@ -109,6 +109,7 @@ class Execution:
         r = self.record
         r.before = self._watch.baseline = status
         self._watch.seen_executing, self._watch.seen_unknown = status.executing, False
+        self._watch.starts = 0
         # A run that was stopped to make room is no success that makes this one unnecessary.
         wanted = self._policy._replace(max_age=None) if r.cleared else self._policy
         decision = planning.plan(wanted, status, self._task.server_now())
@@ -430,6 +431,8 @@ class Execution:
 
     def _settle(self, verdict: Verdict) -> bool:
         r = self.record
+        if self._watch.is_contradicted():
+            return self._fail(report.contradicted(self._named()))
         if verdict.failed:
             r.problem = report.bad_end(self._named(), verdict.outcome)
         elif verdict.outcome == "warning":

@@ -34,7 +34,8 @@ NONE_PATIENCE = 30.0
 SETTLING = 3.0
 #: ... no answer has a time, so a replica that lags behind cannot be recognized ...
 UNPROVEN = 10.0
-#: ... or the time did not change, although this run should have moved it.
+#: ... or the time did not change, although this run should have moved it. As start_timeout is how long the old state
+#: may be shown, such an end must last as long, and at least this long.
 CONTRADICTED = 30.0
 #: A server may write local time and call it UTC. A time that is further in the future is none.
 MISLABELED = 86400.0
@@ -102,6 +103,8 @@ class Observer:
         self.since: float | None = None
         self.seen_executing = False
         self.seen_unknown = False
+        #: How often the ETL was seen to begin; more than once means that replicas lag behind.
+        self.starts = 0
         self.is_following = False
         #: No poll before this moment.
         self.due = 0.0
@@ -114,6 +117,8 @@ class Observer:
         self._times_none = 0
         self._lost_since: float | None = None
         self._settling_since: float | None = None
+        self._sightings = 0
+        self._needed = 0.0
 
     @property
     def deadline(self) -> float:
@@ -220,6 +225,7 @@ class Observer:
                 self.changed_at = self._clock.now()
             at = rfc3339(self._task.server_now())
             r.timeline.append({"at": at, "status": status.public()["status"], "exit_code": status.exit_code})
+        self.starts += status.executing and r.seen is not None and r.seen.at_rest
         r.seen = status
         self._times_none = self._times_none + 1 if status.state == NEVER else 0
         self.seen_executing = (self.seen_executing or status.executing) and not self._is_foreign(status)
@@ -275,11 +281,21 @@ class Observer:
         now = self._clock.now()
         if self._settling_since is None:
             self._settling_since = now
-        return now - self._settling_since >= self._patience(verdict, status)
+        self._sightings += 1
+        patience = self._patience(verdict, status)
+        if not self.has_moved():
+            # A later answer without a time does not make up for one whose time contradicts the end.
+            patience = self._needed = max(self._needed, patience)
+        # Polls can fail in between: time alone does not count.
+        return now - self._settling_since >= patience and self._sightings >= min(patience, CONTRADICTED) / 2
+
+    def is_contradicted(self) -> bool:
+        """Whether replicas that lag behind were seen, and the time of the end is still the one from before."""
+        return self.starts > 1 and self._needed >= CONTRADICTED and not self.has_moved()
 
     def unsettle(self) -> None:
         """What looked like an end was none."""
-        self._settling_since = None
+        self._settling_since, self._sightings, self._needed = None, 0, 0.0
 
     def _patience(self, verdict: Verdict, status: EtlStatus) -> float:
         """Seconds for which an end must be seen before it is believed: it may still be the state before."""
@@ -289,13 +305,18 @@ class Observer:
         late_exit = SETTLING if verdict.outcome == "failed" and not status.exit_code else 0.0
         if status.executed_since(before, self.since):
             return late_exit
+        if self._policy.action in ("stop", "kill") and status.state == "ENDED" and status[1:] == before[1:]:
+            # Exit code and time are still those from before: a replica that lags behind shows the same.
+            return UNPROVEN
         if before.executing:
             # It was executing at the baseline; servers that show the start time do not change it at the end.
             ends_run = verdict.outcome in ("succeeded", "warning", "failed")
             return late_exit if ends_run and status.exit_code != before.exit_code else SETTLING
         if verdict.outcome in ("stopped", "service_off", "idle"):
             return SETTLING if self._policy.action in ("stop", "kill") else 0.0
-        return UNPROVEN if status.moment is None or before.moment is None else CONTRADICTED
+        if status.moment is None or before.moment is None:
+            return UNPROVEN
+        return max(CONTRADICTED, self._policy.start_timeout)
 
     def has_moved(self) -> bool:
         """Whether the latest status proves an execution since the baseline."""

@@ -200,6 +200,16 @@ def not_started(r: Record, policy: Policy, now: float) -> HelixError:
     return _problem("timed_out", f"{accepted} {effect} {limit}. {_shown(r)}", remedy)
 
 
+def contradicted(r: Record) -> HelixError:
+    """The ETL was seen to execute, but the time of its last run is still the one from before."""
+    message = (
+        f"{r.label} was seen to execute and is no longer executing, but the time of its last run is the same as before"
+        f" the request ({r.seen}). The state of an earlier run that the server shows late has the same effect, so"
+        " whether this run took place is not known."
+    )
+    return _problem("unconfirmed", message, f"Check the run history of the ETL in the console. {_WAIT_SAFELY}")
+
+
 def goes_on(r: Record) -> str:
     """What is known of a run when the task stops waiting for it."""
     if r.losses:

@@ -73,7 +73,8 @@ class EtlStatus(NamedTuple):
         if mine is None or (since is not None and mine < math.floor(since)):
             return False
         if theirs is None:
-            return since is not None or before.state == NEVER
+            # Without a time at the baseline, any earlier run would look new, except for an ETL that had never run.
+            return before.state == NEVER or (since is not None and before.state == "WAITING" and not before.exit_code)
         return mine > theirs
 
     def public(self) -> dict[str, Any]:

@@ -105,8 +105,8 @@ REQUESTED = parse_rfc3339(T1) + 0.9
         ("this morning", T2, None, False),
         # The request was at T1 + 0.9 s; times are whole seconds.
         (T0, T1, REQUESTED, True),
-        (None, T1, REQUESTED, True),
-        ("this morning", T1, REQUESTED, True),
+        (None, T1, REQUESTED, False),
+        ("this morning", T1, REQUESTED, False),
         (T0, T0, REQUESTED, False),
         (None, T0, REQUESTED, False),
         (T1, T1, REQUESTED, False),
@@ -117,6 +117,7 @@ def test_what_proves_a_newer_run(before, after, since, expected):
 
 
 def test_any_time_is_news_for_an_etl_that_never_ran():
+    assert EtlStatus("WAITING", "OK", T1).executed_since(EtlStatus("WAITING"), REQUESTED)
     assert EtlStatus("ENDED", "OK", T1).executed_since(EtlStatus(NEVER))
     assert not EtlStatus("ENDED", "OK", T0).executed_since(EtlStatus(NEVER), REQUESTED)
 

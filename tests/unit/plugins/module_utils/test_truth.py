@@ -116,6 +116,49 @@ def test_a_wait_does_not_believe_an_old_answer():
     assert w.task.wait_for(baseline=started["etls"])["etl"]["outcome"] == "succeeded"
 
 
+@pytest.mark.parametrize("action", ["run", "schedule"])
+def test_a_time_in_the_future_proves_nothing(action):
+    w = World(starts=False)
+    w.twist = lambda look: shown("ENDED", time="2099-01-01T00:00:00Z") if look > 1 else None
+    entry = w.act(action, start_timeout=60, wait_timeout=90)
+    assert (entry["failed"], entry["evidence"]) == (True, None)
+    assert "future" in w.task.warnings[0]
+
+
+def test_a_baseline_without_a_time_and_the_end_of_the_very_second():
+    # The other run ended just before the request, in the same second of the server's clock.
+    w = World(starts=False, initial_age=0)
+    w.twist = lambda look: shown("ENDED", time="a while ago") if look == 1 else None
+    assert w.act(start_timeout=60)["outcome"] == "not_started"
+
+
+def test_a_gap_in_the_polls_does_not_prove_an_end():
+    # RUNNING is real; a replica that lags behind answers before and after polls that fail.
+    w = World(start_lag=5, duration=900, exit_code="ERROR", initial_age=60)
+    old = shown("ENDED", time=w.etl.stamp)
+    w.twist = lambda look: (
+        None if w.etl.state != "RUNNING" or look % 20 < 2 else old if look % 20 in (2, 15) else answer(502)
+    )
+    entry = w.act(start_timeout=30)
+    assert (entry["outcome"], entry["failed"]) == ("failed", True)
+
+
+def test_replicas_that_show_an_earlier_run_late_prove_nothing():
+    w = World(starts=False, stamp="start", initial_age=60)
+    old = shown("RUNNING", time=w.etl.stamp)
+    w.twist = lambda look: old if look in (3, 5, 7) else None
+    entry = w.act(start_timeout=60)
+    assert (entry["outcome"], entry["failed"]) == ("unconfirmed", True)
+    assert "time of its last run is the same as before" in entry["msg"]
+
+
+def test_a_stop_does_not_believe_for_seconds_what_was_shown_before():
+    w = World(initial="RUNNING", left=1e6, stop_lag=None, stamp="end")
+    old = shown("ENDED", time=w.etl.stamp)
+    w.twist = lambda look: None if look == 1 or look % 7 == 0 else old
+    assert w.act("stop", wait_timeout=100)["outcome"] == "timed_out"
+
+
 # -- no value ---------------------------------------------------------------------------------------------------------
 
 
