@@ -151,9 +151,10 @@ class Channel:
     def over(self) -> bool:
         """Whether the task has ended (time limit, interrupt, a player that died), so that nothing may be launched.
 
-        The action plugin holds a lock on the channel while it lives, and removes the file when it leaves.
+        The action plugin holds a lock on the channel while it lives, and removes the file when it leaves. It lives a
+        little longer than ansible-playbook, if that is killed.
         """
-        if os.getppid() != self._parent:
+        if os.getppid() != self._parent or not _exists(self.about.get("player")):
             return True
         if not self._path:
             return False
@@ -168,6 +169,18 @@ class Channel:
         finally:
             os.close(descriptor)
         return True
+
+
+def _exists(process: Any) -> bool:
+    """Whether this process still exists; True if it cannot be told."""
+    try:
+        if isinstance(process, int):
+            os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it belongs to another user
+    return True
 
 
 class Host(NamedTuple):

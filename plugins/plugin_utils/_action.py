@@ -106,6 +106,7 @@ class HelixAction(ActionBase):
             "task": str(self._task.get_path()),
             "host": host,
             "hidden": bool(self._task.no_log),
+            "player": os.getppid(),
         }
         reporter = Reporter(f"  [{host}] " if several else "  ", bool(self._task.no_log))
         try:
@@ -130,8 +131,9 @@ class HelixAction(ActionBase):
     def _completed(self, answer: dict[str, Any], entries: list[dict[str, Any]]) -> dict[str, Any]:
         """The module's own result. A module that died must not take what it started with it."""
         if entries and answer.get("failed") and "etls" not in answer:
+            reason = " ".join(str(answer.get("msg") or "The module did not come to its end").split()).rstrip(".")
             problem = HelixError(
-                str(answer.get("msg") or "The module did not come to its end."),
+                f"{reason}.",
                 kind="internal_error",
                 remedy="Check the state of the ETL before you start it again, or wait for it with etl_wait.",
             )

@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
+import subprocess
 from typing import Any
 from unittest import mock
 
@@ -345,3 +349,15 @@ def test_a_folder_for_notes_that_others_can_read_is_refused(tmp_path):
     with pytest.raises(_actions.OptionError, match="request_notes"):
         w.act(request_notes=str(tmp_path / "open"))
     assert w.task.lines == []
+
+
+def test_a_task_is_over_as_soon_as_its_ansible_playbook_is_gone(tmp_path):
+    gone = subprocess.run(["/bin/sh", "-c", "echo $$"], check=True, capture_output=True, text=True)
+    channels = []
+    for player in (os.getpid(), int(gone.stdout)):
+        path = tmp_path / str(player)
+        path.write_text(json.dumps({"player": player}) + "\n")
+        with path.open() as worker:  # which still holds its lock
+            fcntl.flock(worker, fcntl.LOCK_EX)
+            channels.append(_run_files.Channel(str(path)).over())
+    assert channels == [False, True]
