@@ -292,7 +292,7 @@ def test_every_file_names_its_licence(path: Path) -> None:
 # -- layers -----------------------------------------------------------------------------------------------------------
 
 #: Files, lines of code (documentation, comments and blank lines apart) and import layers may not grow beyond this.
-MOST_FILES, MOST_LINES, MOST_LINES_OF_ONE, MOST_LAYERS = 15, 3020, 550, 7
+MOST_FILES, MOST_LINES, MOST_LINES_OF_ONE, MOST_LAYERS = 15, 3060, 550, 7
 #: Decisions and words: nothing here may read, write, wait or draw lots.
 PURE = ("_errors", "_plan", "_report", "_status")
 IMPURE = {
