@@ -111,4 +111,4 @@ def test_one_stops_what_the_other_runs(module: Callable[..., ModuleRun], simulat
     runner.join()
     assert results["stop"]["etl"]["outcome"] == "stopped"
     assert results["run"]["etl"]["outcome"] == "aborted"
-    assert "Somebody stopped or killed it" in results["run"]["msg"]
+    assert "Someone stopped or killed it" in results["run"]["msg"]
