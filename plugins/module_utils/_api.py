@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ._errors import AnswerError, DeadlineError, EtlNotFoundError, HelixError, OptionError, RequestRefusedError
-from ._http import Answer, Clock, Transport, decoded
+from ._http import Answer, Clock, Transport, decoded, facts
 from ._options import base_url, check_numbers
 from ._redaction import Redactor, clean
 from ._status import EtlStatus, parse_status
@@ -241,19 +241,18 @@ class HelixApi:
     # -- what a response means ----------------------------------------------------------------------------------------
 
     def _facts(self, call: _Call, answer: Answer) -> dict[str, Any]:
-        said = self.transport.redactor.text(answer.text()) or None
-        return {"http_status": answer.status, "method": call.method, "path": call.path, "server_message": said}
+        return facts(answer, call.method, call.path, self.transport.redactor)
 
     def _not_ok(self, call: _Call, answer: Answer, word: str) -> AnswerError:
-        facts, log = self._facts(call, answer), "See the log of the ETL in the Helix console (the API has none)."
+        found, log = self._facts(call, answer), "See the log of the ETL in the Helix console (the API has none)."
         if word == "ERROR":
             message = f"{call.what} was rejected with request_status ERROR."
-            return RequestRefusedError(message, remedy=log, **facts)
+            return RequestRefusedError(message, remedy=log, **found)
         error = AnswerError(
             f"{call.what} returned request_status {word}, which is neither OK nor ERROR.",
             remedy=f"The server may have carried out the request. {log}",
             maybe_done=True,
-            **facts,
+            **found,
         )
         error.request_status = word
         return error
@@ -270,15 +269,15 @@ class HelixApi:
 
     def _problem(self, call: _Call, answer: Answer) -> AnswerError:
         """What an HTTP status means that is no success."""
-        status, facts = answer.status, self._facts(call, answer)
+        status, found = answer.status, self._facts(call, answer)
         if status in (400, 404) and call.etl_id is not None and self._is_missing(call.etl_id, answer):
             return EtlNotFoundError(
                 f"There is no ETL {call.etl_id} on {self.url}, or it is not visible to this key (HTTP {status}).",
                 remedy="Check the ID in the console (Administration > ETL and system tasks > ETL tasks), and the"
                 " task groups of the key.",
-                **facts,
+                **found,
             )
-        quoted = f" Response of the server: {facts['server_message']!r}." if facts["server_message"] else ""
+        quoted = f" Response of the server: {found['server_message']!r}." if found["server_message"] else ""
         # The first that applies: kind, words, remedy.
         rules: tuple[tuple[bool, str, str, str], ...] = (
             (status == 401, "authentication", "was rejected (HTTP 401), even with a new token.", _OTHER_PORTAL),
@@ -300,7 +299,7 @@ class HelixApi:
             # Also 503: a gateway may return it after it has passed the request on. Some servers carry out the request
             # and then redirect to a page about it. Another success than the documented one proves nothing.
             maybe_done=busy or status < 300 or (call.writes and status in (302, 303)),
-            **facts,
+            **found,
         )
 
     def _is_missing(self, etl_id: int, answer: Answer) -> bool:

@@ -387,7 +387,7 @@ class Execution:
             while not self._send(action, ending=True):
                 watch.sleep_until(min(watch.due, limit))
                 if self._clock.now() >= limit:
-                    return f"{became} The {action} request failed: {r.last_loss}", False
+                    raise HelixError(r.last_loss)
             watch.tell("stopping")
             if self._until_idle(limit, stopping=True):
                 ours = r.ending and (r.ending.accepted or r.ending.ambiguous)

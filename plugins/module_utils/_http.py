@@ -609,6 +609,12 @@ def path(url: str) -> str:
     return urlsplit(url).path
 
 
+def facts(answer: Answer, method: str, path: str, redactor: Redactor) -> dict[str, Any]:
+    """What an C(AnswerError) about this response carries."""
+    said = redactor.text(answer.text()) or None
+    return {"http_status": answer.status, "method": method, "path": path, "server_message": said}
+
+
 def decoded(answer: Answer, method: str, url: str, redactor: Redactor) -> Any:
     """The JSON of a response; None for an empty body.
 

@@ -179,7 +179,7 @@ class Observer:
         return status
 
     def _ask(self, retries: int | None = None, deadline: float | None = None) -> EtlStatus:
-        """The status. A time in the far future is no time of an execution: it is left out, and the user is told."""
+        """The status, without a time that lies in the far future. A warning names that time."""
         r = self.record
         status = self._api.status(r.etl_id, retries, deadline)
         latest = max(self._task.server_now(), self._clock.wall()) + MISLABELED

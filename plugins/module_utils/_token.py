@@ -17,7 +17,7 @@ import threading
 from typing import Any
 
 from ._errors import AnswerError, AuthenticationError, HelixError, MissingOptionError, OptionError
-from ._http import Answer, Transport, decoded
+from ._http import Answer, Transport, decoded, facts
 from ._options import check_key, ways
 from ._status import rfc3339
 
@@ -228,15 +228,10 @@ class TokenSource:
 
     def _login_failed(self, answer: Answer) -> AnswerError:
         status = answer.status
-        facts: dict[str, Any] = {
-            "http_status": status,
-            "method": "POST",
-            "path": LOGIN_PATH,
-            "server_message": self._transport.redactor.text(answer.text()) or None,
-        }
+        found = facts(answer, "POST", LOGIN_PATH, self._transport.redactor)
         if status == 401:
             message = f"The login at {self.login_url} was refused (HTTP 401)."
-            self._refusal = AuthenticationError(message, remedy=_REFUSED, **facts)
+            self._refusal = AuthenticationError(message, remedy=_REFUSED, **found)
             return self._refusal
         what = f"tenant_id {self._credentials.tenant_id!r}" if self._credentials.tenant_id else "the address"
         # The first that applies: kind, words, remedy.
@@ -259,5 +254,5 @@ class TokenSource:
             remedy=remedy,
             transient=status >= 500 or status == 429,
             retry_after=answer.retry_after(),
-            **facts,
+            **found,
         )
