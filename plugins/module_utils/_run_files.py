@@ -123,25 +123,30 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
-#: The environment variable with the path of the channel. The action plugins set it; users do not.
+#: The environment variable with the path of the channel, or with the description of the task alone, if nobody reads
+#: progress (C(async), other hosts). The action plugins set it; users do not.
 CHANNEL = "BMC_HELIX_CHANNEL"
 #: A request that was accepted and never began is followed instead of sent again for this long, in seconds.
 NOTE_LIFE = 3600.0
 
 
 class Channel:
-    """The module's end of the channel; without a path it only watches the parent process."""
+    """The module's end of the channel; without a path it only watches the parent process.
 
-    def __init__(self, path: str | None) -> None:
-        self._path = path
+    :param given: path of the channel, or the description of the task as JSON.
+    """
+
+    def __init__(self, given: str | None) -> None:
+        self._path = None if not given or given.startswith("{") else given
         self._parent = os.getppid()
         self.about: dict[str, Any] = {}
-        if path:
-            try:
-                with Path(path).open(encoding="utf-8") as file:
-                    self.about = dict(json.loads(file.readline()))
-            except (OSError, ValueError):
-                pass  # the task has already ended
+        try:
+            if self._path:
+                with Path(self._path).open(encoding="utf-8") as file:
+                    given = file.readline()
+            self.about = dict(json.loads(given or "{}"))
+        except (OSError, ValueError):
+            pass  # the task has already ended
 
     def tell(self, event: Mapping[str, Any]) -> None:
         """Append one event, if anybody reads them. Best effort."""

@@ -405,9 +405,9 @@ class _Tenant:
 
     # -- the shape of responses ---------------------------------------------------------------------------------------
 
-    def _send(self, method: str, path: str, headers: Mapping[str, str] = {}) -> Answer:
+    def _send(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         token = self.api.tokens.current(retries=0)
-        return self.api.transport.once(method, self.url + path, {"Authorization": f"Bearer {token}", **headers})
+        return self.api.transport.once(method, self.url + path, {"Authorization": f"Bearer {token}", **(headers or {})})
 
     def _states(self) -> Row:
         if not self.etls:

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import atexit
 import getpass
+import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +67,15 @@ class HelixAction(ActionBase):
             )
             return answer
 
+        about = self._about(task_vars)
         try:
-            if self._is_followed():
-                result.update(self._followed(module, task_vars))
-            else:
+            if not self.FOLLOWS:
                 result.update(module())
+            elif "notes" in about and not self._task.async_val:
+                result.update(self._followed(module, task_vars, about))
+            else:
+                with self._environment(json.dumps(about)):
+                    result.update(module())
         finally:
             if not wrap_async:
                 self._remove_tmp_path(self._connection._shell.tmpdir)
@@ -87,41 +94,37 @@ class HelixAction(ActionBase):
                 values[name] = value
         return values
 
-    def _is_followed(self) -> bool:
-        """Whether the module can append to a private file of this process."""
-        if not self.FOLLOWS or self._task.async_val or self._connection.transport != "local":
-            return False
+    def _about(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Which task this is, and for which host; where the run keeps notes, if the module can read them there."""
+        folder = Path(constants.DEFAULT_LOCAL_TMP)
+        about = {"run": folder.name, "task": str(self._task.get_path()), "host": str(task_vars.get("inventory_hostname"))}
         become = getattr(self._connection, "become", None)
-        if become is None:
-            return True
-        return become.get_option("become_user", playcontext=self._play_context) in ("root", getpass.getuser())
+        user = become.get_option("become_user", playcontext=self._play_context) if become else "root"
+        if self._connection.transport == "local" and user in ("root", getpass.getuser()):
+            about["notes"] = str(folder)
+        return about
 
-    def _followed(self, module: Any, task_vars: dict[str, Any]) -> dict[str, Any]:
-        folder = str(constants.DEFAULT_LOCAL_TMP)
-        host = str(task_vars.get("inventory_hostname"))
+    @contextmanager
+    def _environment(self, channel: str) -> Iterator[None]:
+        given = self._task.environment
+        self._task.environment = [*(given if isinstance(given, list) else [given] if given else []), {CHANNEL: channel}]
+        try:
+            yield
+        finally:
+            self._task.environment = given
+
+    def _followed(self, module: Any, task_vars: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+        host, folder = about["host"], about["notes"]
         several = len(task_vars.get("ansible_play_hosts") or ()) > 1
-        about = {
-            "notes": folder,
-            "run": Path(folder).name,
-            "task": str(self._task.get_path()),
-            "host": host,
-            "hidden": bool(self._task.no_log),
-            "player": os.getppid(),
-        }
+        about = {**about, "hidden": bool(self._task.no_log), "player": os.getppid()}
         reporter = Reporter(f"  [{host}] " if several else "  ", bool(self._task.no_log))
         try:
             tail = Tail(folder, about, self._show, reporter)
         except OSError as error:
             display.vvv(f"{self.MODULE}: no live progress ({error.strerror})")
             return dict(module())
-        given = self._task.environment
-        try:
-            with tail:
-                before = given if isinstance(given, list) else [given] if given else []
-                self._task.environment = [*before, {CHANNEL: tail.path}]
-                answer: dict[str, Any] = module()
-        finally:
-            self._task.environment = given
+        with tail, self._environment(tail.path):
+            answer: dict[str, Any] = module()
         return self._completed(answer, tail.entries)
 
     def _show(self, line: str) -> None:

@@ -22,7 +22,8 @@ WHOLE: dict[str, Any] = {"type": ["integer", "null"]}
 TEXTS: dict[str, Any] = {"type": "array", "items": TEXT}
 
 
-def _closed(required: list[str], /, **properties: Any) -> dict[str, Any]:
+def _closed(required: list[str], more: Mapping[str, Any] | None = None, **properties: Any) -> dict[str, Any]:
+    properties.update(more or {})
     return {"type": "object", "additionalProperties": False, "required": required, "properties": properties}
 
 
@@ -42,7 +43,7 @@ FIELD = {
     "then": {"properties": {"default": TRUTH, **dict.fromkeys(("format", "choices", "multiline", "secret"), False)}},
     "else": {"properties": {"default": TEXT}},
 }
-INPUTS = _closed([], fields={"type": "array", "items": FIELD}, required=TEXTS)
+INPUTS = _closed([], {"fields": {"type": "array", "items": FIELD}, "required": TEXTS})
 REFUSED_ENV = (
     "ANSIBLE_.*|VIRTUAL_ENV|PATH|PYTHONPATH|JOB_ID|INVENTORY_ID|INVENTORY_SOURCE_ID|INVENTORY_UPDATE_ID|AD_HOC_COMMAND_ID|"
     "REST_API_URL|REST_API_TOKEN|MAX_EVENT_RES|CALLBACK_QUEUE|CALLBACK_CONNECTION|CACHE|JOB_CALLBACK_DEBUG|"
@@ -70,9 +71,9 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 QUESTION = _closed(
     ["type", "question_name", "variable", "required"],
+    dict.fromkeys(("required", "new_question"), TRUTH),
     type={"enum": list(KINDS)},
     **dict.fromkeys(("question_name", "question_description", "variable"), TEXT),
-    **dict.fromkeys(("required", "new_question"), TRUTH),
     **dict.fromkeys(("min", "max"), WHOLE),
     choices={"type": ["array", "string"]},
     default={},

@@ -10,13 +10,16 @@ each process asks at most once, and each result tells the truth about what its o
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.functional.support import ModuleRun
+from tests.functional.support import ModuleRun, Played
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = pytest.mark.full
@@ -112,3 +115,21 @@ def test_one_stops_what_the_other_runs(module: Callable[..., ModuleRun], simulat
     assert results["stop"]["etl"]["outcome"] == "stopped"
     assert results["run"]["etl"]["outcome"] == "aborted"
     assert "Someone stopped or killed it" in results["run"]["msg"]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("keywords", [{}, {"async": 120, "poll": 1}], ids=["followed", "async"])
+def test_one_task_for_four_hosts_starts_one_run(
+    play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path, keywords: dict[str, int]
+) -> None:
+    simulator.control.speed(10)
+    simulator.control.put_etl(ETL, state="ENDED", duration=15, start_lag=5)
+    hosts = dict.fromkeys("abcd", {"ansible_connection": "local", "ansible_python_interpreter": sys.executable})
+    inventory = tmp_path / "four.yml"
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+    task = {"name": "Run", "capacityops.bmc_helix.etl_action": {"action": "run", "etl_id": ETL}, **keywords}
+    played = play([task], hosts="all", inventory=inventory, variables={"ansible_async_dir": str(tmp_path / "jobs")})
+    assert played.rc == 0, played.output
+    assert sorted(task["etl"]["outcome"] for task in played.tasks) == ["succeeded"] * 4
+    assert sum(task["changed"] for task in played.tasks) == 1
+    assert simulator.control.counters()["writes"] == 1
