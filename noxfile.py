@@ -166,10 +166,10 @@ def ansible_test(session: nox.Session, run: Run, proof: str, words: str) -> None
         session.error(f"ansible-test {words} tested nothing.")
 
 
-def pytest(session: nox.Session, run: Run, *words: str, usual: str = "") -> None:
-    """Run pytest on all cores, unless ARGS is for watching a test; without ARGS, on the usual tests."""
+def pytest(session: nox.Session, run: Run, *words: str, usual: tuple[str, ...] = ()) -> None:
+    """Run pytest on all processors, unless ARGS is for watching a test; without ARGS, on the usual tests."""
     parallel = "" if {"-s", "-n", "--pdb"} & {*session.posargs} else "--numprocesses=auto --dist=worksteal"
-    run(f"python -m pytest {parallel}", *words, *(session.posargs or ["-m", usual]))
+    run(f"python -m pytest {parallel}", *words, *(session.posargs or usual))
 
 
 @command
@@ -181,7 +181,7 @@ def environment(session: nox.Session) -> None:
 @command
 def test(session: nox.Session) -> None:
     """Run the tests for every change in about two minutes; ARGS goes to pytest and selects from all tests"""
-    pytest(session, venv(session, "test"), "--durations=12", "--durations-min=3", usual="not full or smoke")
+    pytest(session, venv(session, "test"), "--durations=12", "--durations-min=3", usual=("-m", "not full or smoke"))
 
 
 @command
@@ -194,8 +194,9 @@ def test_all(session: nox.Session) -> None:
 @command
 @each_core
 def matrix(session: nox.Session, core: str) -> None:
-    """Run the tests of `make test` that depend on ansible-core with each version, or with CORE"""
-    pytest(session, core_environment(session, core), usual="(not full or smoke) and not one_core")
+    """Run the functional tests of `make test` with each ansible-core, or with CORE"""
+    usual = ("tests/functional", "-m", "(not full or smoke) and not one_core")
+    pytest(session, core_environment(session, core), usual=usual)
 
 
 @command
