@@ -148,7 +148,8 @@ notes:
   - The API reports a state for each ETL, not for each run. If another client starts the same ETL at the same moment,
     the two runs cannot be distinguished.
   - In a play for several hosts, use C(run_once) with C(delegate_to). Without C(run_once), the task runs for every host;
-    on one machine, the first one starts the ETL, and the others follow the same run.
+    on one machine, the first one starts the ETL, and the others follow the same run. With C(serial), this applies to
+    each batch.
 seealso:
   - module: capacityops.bmc_helix.etl_info
   - module: capacityops.bmc_helix.etl_wait

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import getpass
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -97,7 +98,16 @@ class HelixAction(ActionBase):
     def _about(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Which task this is, and for which host; where the run keeps notes, if the module can read them there."""
         folder = Path(constants.DEFAULT_LOCAL_TMP)
-        about = {"run": folder.name, "task": str(self._task.get_path()), "host": str(task_vars.get("inventory_hostname"))}
+        # A batch (serial) and another play with the same role start runs of their own. Hosts that failed leave the lists.
+        hosts, batch = (task_vars.get(f"ansible_play_{name}") or [] for name in ("hosts", "batch"))
+        if len(batch) == len(hosts):
+            batch = task_vars.get("ansible_play_hosts_all") or []
+        batch_id = hashlib.sha256("\n".join(batch).encode()).hexdigest()[:16]
+        about = {
+            "run": folder.name,
+            "task": f"{self._task.get_path()} {batch_id}",
+            "host": str(task_vars.get("inventory_hostname")),
+        }
         become = getattr(self._connection, "become", None)
         user = become.get_option("become_user", playcontext=self._play_context) if become else "root"
         if self._connection.transport == "local" and user in ("root", getpass.getuser()):

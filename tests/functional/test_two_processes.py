@@ -118,18 +118,32 @@ def test_one_stops_what_the_other_runs(module: Callable[..., ModuleRun], simulat
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("keywords", [{}, {"async": 120, "poll": 1}], ids=["followed", "async"])
+@pytest.mark.parametrize(
+    "serial, keywords, runs",
+    [(100, {}, 1), (100, {"async": 120, "poll": 1}, 1), (2, {}, 2)],
+    ids=["followed", "async", "in two batches"],
+)
 def test_one_task_for_four_hosts_starts_one_run(
-    play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path, keywords: dict[str, int]
+    play: Callable[..., Played],
+    simulator: SimulatorProcess,
+    tmp_path: Path,
+    serial: int,
+    keywords: dict[str, int],
+    runs: int,
 ) -> None:
     simulator.control.speed(10)
     simulator.control.put_etl(ETL, state="ENDED", duration=15, start_lag=5)
-    hosts = dict.fromkeys("abcd", {"ansible_connection": "local", "ansible_python_interpreter": sys.executable})
+    settings = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "ansible_async_dir": str(tmp_path / "jobs"),
+    }
     inventory = tmp_path / "four.yml"
-    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
-    task = {"name": "Run", "capacityops.bmc_helix.etl_action": {"action": "run", "etl_id": ETL}, **keywords}
-    played = play([task], hosts="all", inventory=inventory, variables={"ansible_async_dir": str(tmp_path / "jobs")})
+    inventory.write_text(json.dumps({"all": {"hosts": dict.fromkeys("abcd", settings)}}))
+    task = {"capacityops.bmc_helix.etl_action": {"action": "run", "etl_id": ETL}, **keywords}
+    header = f"- hosts: all\n  gather_facts: false\n  serial: {serial}\n"
+    played = play(f"{header}  tasks: {json.dumps([task])}\n", inventory=inventory)
     assert played.rc == 0, played.output
-    assert sorted(task["etl"]["outcome"] for task in played.tasks) == ["succeeded"] * 4
-    assert sum(task["changed"] for task in played.tasks) == 1
-    assert simulator.control.counters()["writes"] == 1
+    assert [task["etl"]["outcome"] for task in played.tasks] == ["succeeded"] * 4
+    assert sum(task["changed"] for task in played.tasks) == runs
+    assert simulator.control.counters()["writes"] == runs
