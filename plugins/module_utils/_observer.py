@@ -305,10 +305,10 @@ class Observer:
         late_exit = SETTLING if verdict.outcome == "failed" and not status.exit_code else 0.0
         if status.executed_since(before, self.since):
             return late_exit
-        if self._policy.action in ("stop", "kill") and status.state == "ENDED" and status[1:] == before[1:]:
-            # Exit code and time are still those from before: a replica that lags behind shows the same.
-            return UNPROVEN
         if before.executing:
+            if self._policy.action in ("stop", "kill") and status.state == "ENDED" and status[1:] == before[1:]:
+                # Exit code and time are still those from before: a replica that lags behind shows the same.
+                return UNPROVEN
             # It was executing at the baseline; servers that show the start time do not change it at the end.
             ends_run = verdict.outcome in ("succeeded", "warning", "failed")
             return late_exit if ends_run and status.exit_code != before.exit_code else SETTLING

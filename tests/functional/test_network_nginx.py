@@ -127,7 +127,11 @@ def test_connection_dies_between_polls(
     """nginx drops idle connections after a second; nobody should notice."""
     upstream.control.put_etl(321, duration=4)
     done = module(
-        "etl_action", **connection(gateway(upstream.url), retries=0), action="run", etl_id=321, poll_interval=2
+        "etl_action",
+        **connection(gateway(upstream.url), retries=0, details="full"),
+        action="run",
+        etl_id=321,
+        poll_interval=2,
     )
     assert done["etl"]["outcome"] == "succeeded", done["msg"]
     assert done["etl"]["lost_polls"] == 0

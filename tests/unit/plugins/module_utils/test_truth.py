@@ -163,6 +163,13 @@ def test_a_stop_does_not_believe_for_seconds_what_was_shown_before():
     assert w.act("stop", wait_timeout=100)["outcome"] == "timed_out"
 
 
+def test_the_end_of_a_schedule_is_confirmed_sooner_than_that_of_a_run():
+    # Exit code and time do not change then, on any server.
+    w = World(initial="WAITING")
+    entry = w.act("kill", details="full", wait_timeout=60)
+    assert (entry["outcome"], entry["elapsed_seconds"] < 6) == ("stopped", True)
+
+
 # -- no value ---------------------------------------------------------------------------------------------------------
 
 
