@@ -57,8 +57,10 @@ options:
     version_added: 1.1.0
   details:
     description:
-      - V(auto) leaves C(timeline) and the numbers of polls out of the entries of ETLs that did not fail.
-        V(full) returns them for every ETL.
+      - V(auto) leaves C(timeline) and the numbers of polls out of the entries of ETLs that did not fail. If a run
+        ended well, its entry in C(etls) contains only C(etl_id), C(etl_name), C(changed), C(failed), C(outcome),
+        C(after), and C(msg).
+      - V(full) returns everything for every ETL.
     type: str
     choices: [auto, full]
     default: auto

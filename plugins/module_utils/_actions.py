@@ -217,33 +217,34 @@ class Baseline(NamedTuple):
     since: float | None
 
 
-def _baselines(given: Sequence[Mapping[str, Any]] | None) -> dict[int, Baseline]:
-    """Earlier entries, or their C(before) with an C(etl_id), as baselines.
+def _baselines(given: Sequence[Mapping[str, Any]] | None) -> dict[int, Baseline | None]:
+    """Earlier entries, or their C(before) with an C(etl_id), as baselines; None if there is no newer run to wait for.
 
     :raises OptionError: an item is neither.
     """
-    baselines: dict[int, Baseline] = {}
+    baselines: dict[int, Baseline | None] = {}
     for item in given or ():
-        if isinstance(item, Mapping) and "outcome" in item and item.get("before") is None:
-            continue  # an entry of an ETL whose state could not be read then
-        before = item.get("before", item) if isinstance(item, Mapping) else None
+        entry: Mapping[str, Any] = item if isinstance(item, Mapping) else {}
+        etl_id, outcome = str(entry.get("etl_id", "")), entry.get("outcome")
+        before = entry.get("before") if "outcome" in entry else entry.get("before", entry)
         status = from_public(dict(before)) if isinstance(before, Mapping) else None
-        etl_id = str(item.get("etl_id", "")) if isinstance(item, Mapping) else ""
-        if status is None or not etl_id.isascii() or not etl_id.isdigit() or int(etl_id) < 1:
+        is_usable = status is not None or (before is None and outcome is not None)
+        if not is_usable or not etl_id.isascii() or not etl_id.isdigit() or int(etl_id) < 1:
             raise OptionError(
                 "An item of baseline is not an entry of an earlier result.",
                 remedy='Set baseline to the etls list that etl_action returned, for example "{{ started.etls }}".',
             )
-        # Nothing was started if the last run was fresh enough, so there is no newer run to wait for.
-        if item.get("outcome") != "fresh":
-            started_at = item.get("started_at")
-            baselines[int(etl_id)] = Baseline(
-                status, parse_rfc3339(started_at if isinstance(started_at, str) else None)
-            )
+        if outcome == "fresh" or (status is None and outcome in report.ENDED_WELL):
+            baselines[int(etl_id)] = None
+        elif status is not None:  # else its state could not be read then
+            since = entry.get("started_at")
+            baselines[int(etl_id)] = Baseline(status, parse_rfc3339(since if isinstance(since, str) else None))
     return baselines
 
 
-def _run(options: Mapping[str, Any], policy: Policy, host: Host, baselines: Mapping[int, Baseline]) -> dict[str, Any]:
+def _run(
+    options: Mapping[str, Any], policy: Policy, host: Host, baselines: Mapping[int, Baseline | None]
+) -> dict[str, Any]:
     notes = _notes(options, host)
     api = connect(options, host.redactor, host.clock, options["max_parallel"])
     try:
@@ -255,6 +256,7 @@ def _run(options: Mapping[str, Any], policy: Policy, host: Host, baselines: Mapp
             return _nothing(options, policy)
         for r in records:
             given = baselines.get(r.etl_id)
+            r.has_ended = given is None and r.etl_id in baselines
             if given:
                 r.before, r.request = given.status, Request(policy.action, 0.0, given.since)
         task = Task(
@@ -274,9 +276,9 @@ def _run(options: Mapping[str, Any], policy: Policy, host: Host, baselines: Mapp
         host.warn(text)
     result = _result(records, policy, host.want_diff)
     if options.get("details") == "auto":
-        result["etls"] = report.shortened(result["etls"])
         if "etl" in result:
-            result["etl"] = result["etls"][0]
+            result["etl"] = report.shortened(result["etl"], one_of_several=False)
+        result["etls"] = [report.shortened(e) for e in result["etls"]]
     return result
 
 

@@ -250,10 +250,11 @@ class Execution:
         if last and last.failed and (status.exit_code or status.state == "ABORTED"):
             self._settle(last._replace(evidence="state_reached"))
             return
-        r.warn(
-            f"{r.label}: nothing is executing, and without baseline this proves nothing about a run that was just"
-            " requested. Set baseline to the etls of the task that requested it."
-        )
+        if not r.has_ended:
+            r.warn(
+                f"{r.label}: nothing is executing, and without baseline this proves nothing about a run that was just"
+                " requested. Set baseline to the etls of the task that requested it."
+            )
         self._done("nothing_to_do")
 
     # -- send ---------------------------------------------------------------------------------------------------------

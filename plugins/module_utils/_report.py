@@ -21,6 +21,9 @@ PAST = {"run": "started", "schedule": "scheduled", "stop": "stopped", "kill": "k
 SEE_LOG = "See the ETL's log in the Helix console (the API does not provide it)."
 #: Left out of the entries of ETLs that did not fail.
 _LONG = ("timeline", "polls", "lost_polls", "token_renewals")
+#: All that is left of the entries of runs that ended well.
+_SHORT = ("etl_id", "etl_name", "changed", "failed", "outcome", "after", "msg")
+ENDED_WELL = ("succeeded", "warning")
 #: The state expected after an action, for the diff in check mode.
 EXPECTED = {"run": "RUNNING", "schedule": "WAITING", "stop": "(not executing)", "kill": "(not executing)"}
 
@@ -53,6 +56,7 @@ class Record:
     """Everything that is known about one ETL in one task. Times are seconds on the task's clock.
 
     C(request) is the request of the task's action; C(ending) is a stop or kill that makes room for it or ends it.
+    C(has_ended): an earlier task has already reported the end of the run that is waited for.
     """
 
     etl_id: int
@@ -66,6 +70,7 @@ class Record:
     ending: Request | None = None
     attached: bool = False
     joined: str = ""
+    has_ended: bool = False
     cleared: bool = False
     escalated: bool = False
     put_off: int = 0
@@ -345,9 +350,12 @@ def entry(r: Record, policy: Policy) -> dict[str, Any]:
     return result
 
 
-def shortened(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Entries without what matters only if an ETL failed."""
-    return [e if e["failed"] else {key: value for key, value in e.items() if key not in _LONG} for e in entries]
+def shortened(e: dict[str, Any], one_of_several: bool = True) -> dict[str, Any]:
+    """An entry without what matters only if the ETL failed."""
+    if e["failed"]:
+        return e
+    ended_well = one_of_several and e["outcome"] in ENDED_WELL
+    return {key: value for key, value in e.items() if (key in _SHORT if ended_well else key not in _LONG)}
 
 
 def cut_off(entries: Sequence[dict[str, Any]], problem: HelixError) -> list[dict[str, Any]]:

@@ -219,7 +219,7 @@ msg:
 etls:
   description:
     - One entry for each ETL, in the order given. Empty if no ETL was selected, or if the task failed before.
-    - The entries are short for ETLs that did not fail if more than one was selected and O(details=auto).
+    - The entries of ETLs that did not fail are short, unless O(details=full).
   returned: always
   type: list
   elements: dict
@@ -237,7 +237,7 @@ etls:
     action:
       description: The action.
       type: str
-      returned: always
+      returned: unless the run ended well and O(details=auto)
       sample: run
     changed:
       description: Whether a request was accepted or took effect, or (in check mode) would be sent.
@@ -268,12 +268,12 @@ etls:
     attached:
       description: Whether the task only followed a run that was already in progress or requested.
       type: bool
-      returned: always
+      returned: unless the run ended well and O(details=auto)
       sample: false
     before:
       description: The state before the request. C(status) is null for an ETL that never ran.
       type: dict
-      returned: if it could be read, else null
+      returned: unless the run ended well and O(details=auto); null if it could not be read
       sample: {"status": "ENDED", "exit_code": "OK", "last_exec_ts": "2026-11-22T01:00:41Z"}
     after:
       description: The state when last seen.
@@ -284,50 +284,50 @@ etls:
       description: The number of the request, assigned by the server; -1 for a service ETL. Null if no request was
         accepted.
       type: int
-      returned: always
+      returned: unless the run ended well and O(details=auto)
       sample: 21359
     request_status:
       description: The status that the server returned for the request, or null.
       type: str
-      returned: always
+      returned: unless the run ended well and O(details=auto)
       sample: OK
     evidence:
       description:
         - How the end is known. V(timestamp_changed), V(seen_running), V(state_reached), or V(adopted) if the response
           to the request was lost but its effect was seen.
       type: str
-      returned: always, null if there was nothing to wait for
+      returned: unless the run ended well and O(details=auto); null if there was nothing to wait for
       sample: timestamp_changed
     timeline:
       description: Every change of the state that was seen, with the time by the server's clock.
       type: list
       elements: dict
-      returned: if the entry is not short
+      returned: if it failed, or O(details=full)
       sample: [{"at": "2026-11-23T14:55:46Z", "status": "RUNNING", "exit_code": "OK"}]
     started_at:
       description: When the request was sent, by the server's clock, or null.
       type: str
-      returned: always
+      returned: unless the run ended well and O(details=auto)
       sample: "2026-11-23T14:55:44Z"
     elapsed_seconds:
       description: Seconds from the first status check to the end.
       type: float
-      returned: always
+      returned: unless the run ended well and O(details=auto)
       sample: 42.3
     polls:
       description: Number of polls.
       type: int
-      returned: if the entry is not short
+      returned: if it failed, or O(details=full)
       sample: 14
     lost_polls:
       description: Number of polls without a usable response.
       type: int
-      returned: if the entry is not short
+      returned: if it failed, or O(details=full)
       sample: 0
     token_renewals:
       description: How often the token was renewed meanwhile.
       type: int
-      returned: if the entry is not short
+      returned: if it failed, or O(details=full)
       sample: 0
     msg:
       description: What happened to this ETL.
@@ -340,7 +340,8 @@ etls:
       returned: if it failed
       sample: {"kind": "exit_error", "remedy": "See the ETL's log in the Helix console (the API does not provide it)."}
 etl:
-  description: The entry of RV(etls), if a single ETL was selected.
+  description: The complete entry, if a single ETL was selected; without RV(etls[].timeline) and the numbers of polls,
+    unless it failed or O(details=full).
   returned: if a single ETL was selected
   type: dict
   sample: {"etl_id": 321, "outcome": "succeeded", "changed": true}

@@ -107,7 +107,7 @@ etls:
       returned: always
       sample: succeeded
 etl:
-  description: The entry of RV(etls), if a single ETL was selected.
+  description: The complete entry, if a single ETL was selected.
   returned: if a single ETL was selected
   type: dict
   sample: {"etl_id": 321, "outcome": "succeeded", "changed": false}

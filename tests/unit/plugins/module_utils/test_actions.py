@@ -40,6 +40,19 @@ def test_entries_in_the_order_given_whatever_ends_first():
     assert task.clock.elapsed < 700, "side by side"
 
 
+def test_entries_of_runs_that_ended_well_are_short_and_still_serve_as_a_baseline():
+    model, task = make({"duration": 50})
+    model.etls[12].behaviour.exit_code = "ERROR"
+    one = task.act(etl_id=[11], details="auto")
+    good, bad = task.act(etl_id=[11, 12], details="auto")["etls"]
+    assert set(good) == {"etl_id", "changed", "failed", "outcome", "after", "msg"} == set(one["etls"][0])
+    assert {"before", "evidence", "started_at", "task_execution_request_id"} < set(one["etl"])
+    assert {"timeline", "error", *one["etl"]} < set(bad)
+    waited = task.wait_for(etl_id=[11, 12], baseline=[good, bad])
+    assert [entry["outcome"] for entry in waited["etls"]] == ["nothing_to_do", "failed"]
+    assert task.warnings == []
+
+
 @pytest.mark.parametrize("width", [1, 2, 4])
 def test_no_more_than_max_parallel_execute(width):
     model, task = make({"start_lag": 1, "duration": 50})
