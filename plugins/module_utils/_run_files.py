@@ -123,8 +123,8 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
-#: The environment variable with the path of the channel, or with the description of the task alone, if nobody reads
-#: progress (C(async), other hosts). The action plugins set it; users do not.
+#: The environment variable with the path of the channel, or with the description of the task alone, if
+#: progress is not shown (C(async), other hosts). The action plugins set it; users do not.
 CHANNEL = "BMC_HELIX_CHANNEL"
 #: A request that was accepted and never began is followed instead of sent again for this long, in seconds.
 NOTE_LIFE = 3600.0

@@ -96,9 +96,9 @@ class HelixAction(ActionBase):
         return values
 
     def _about(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Which task this is, and for which host; where the run keeps notes, if the module can read them there."""
+        """Which task this is, and for which host, and the folder with the notes of the run, if the module can read it."""
         folder = Path(constants.DEFAULT_LOCAL_TMP)
-        # A batch (serial) and another play with the same role start runs of their own. Hosts that failed leave the lists.
+        # A batch (serial), or another play with the same role, starts another run. Failed hosts leave the lists.
         hosts, batch = (task_vars.get(f"ansible_play_{name}") or [] for name in ("hosts", "batch"))
         if len(batch) == len(hosts):
             batch = task_vars.get("ansible_play_hosts_all") or []
