@@ -96,7 +96,7 @@ class HelixAction(ActionBase):
         return values
 
     def _about(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Which task this is, and for which host, and the folder with the notes of the run, if the module can read it."""
+        """Which task this is, for which host, and the folder of the notes of the run, if the module can read it."""
         folder = Path(constants.DEFAULT_LOCAL_TMP)
         # A batch (serial), or another play with the same role, starts another run. Failed hosts leave the lists.
         hosts, batch = (task_vars.get(f"ansible_play_{name}") or [] for name in ("hosts", "batch"))
