@@ -27,13 +27,15 @@ options:
   name_pattern:
     description:
       - Patterns for names, without regard to case. V(*) stands for any characters and V(?) for one character;
-        everything else, including brackets, is literal.
+        everything else, including brackets, is literal. White space at the ends is ignored.
+      - If other patterns match, one that matches no ETL causes a warning.
     type: list
     elements: str
     version_added: 1.1.0
   exclude:
     description:
-      - Ids, names, or patterns of ETLs to leave out.
+      - Ids, names, or patterns of ETLs to leave out, with the rules of O(name_pattern). One that matches no ETL causes
+        a warning.
     type: list
     elements: str
     version_added: 1.1.0

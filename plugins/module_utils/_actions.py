@@ -94,17 +94,12 @@ def by_name(names: Sequence[str], etls: Sequence[Etl]) -> list[Target]:
         else:
             problems.append(f"there is no ETL named {name!r}. {_nearest(name, etls)}")
     if problems:
-        joined = ",".join(names)
-        comma = len(names) > 1 and any(_normal(etl.name) == _normal(joined) for etl in etls)
-        raise EtlNotFoundError(
-            f"{len(problems)} of {len(names)} names cannot be resolved: " + " ".join(problems)
-            if len(problems) > 1
-            else f"Name not resolved: {problems[0]}",
-            kind="etl_name",
-            remedy=f"The name {joined!r} contains a comma: put it into a YAML list. Nothing was started."
-            if comma
-            else "Names must match exactly; a key sees only the ETLs of its task groups. Nothing was started.",
-        )
+        joined, what = ",".join(names), f"{len(problems)} of {len(names)} names cannot be resolved"
+        remedy = "Names must match exactly; a key sees only the ETLs of its task groups. Nothing was started."
+        if len(names) > 1 and any(_normal(etl.name) == _normal(joined) for etl in etls):
+            remedy = f"The name {joined!r} contains a comma: put it into a YAML list. Nothing was started."
+        message = f"{what if len(problems) > 1 else 'Name not resolved'}: {' '.join(problems)}"
+        raise EtlNotFoundError(message, kind="etl_name", remedy=remedy)
     return targets
 
 
@@ -139,21 +134,18 @@ def select(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[Target
     :raises EtlNotFoundError: a name matches no ETL, or several.
     :raises HelixError: the list could not be read.
     """
-    names, patterns = options["etl_name"], options.get("name_pattern")
+    names, patterns, exclude = options["etl_name"], options.get("name_pattern"), options.get("exclude")
+    wanted = names or patterns or exclude
+    etls = _listed(api, wanted, options) if wanted else []
     if names is not None:
-        names = _once(names, "etl_name", warn)
-        targets = by_name(names, _listed(api, names, options))
+        targets = by_name(_once(names, "etl_name", warn), etls)
     elif patterns is not None:
-        etls = _listed(api, patterns, options)
-        targets = [Target(e.etl_id, e.name) for e in etls if any(matches(pattern, e.name) for pattern in patterns)]
-        targets = list({target.etl_id: target for target in targets}.values())
+        found = _matching(patterns, etls, "name_pattern", warn)
+        targets = [Target(*known) for known in {e.etl_id: e.name for e in etls if e.etl_id in found}.items()]
     else:
         targets = [Target(etl_id) for etl_id in _once(options["etl_id"], "etl_id", warn)]
-    exclude = options.get("exclude")
-    if exclude:
-        known = {} if names or patterns else {etl.etl_id: etl.name for etl in _listed(api, exclude, options)}
-        targets = [t for t in targets if not _is_excluded(t.etl_id, t.name or known.get(t.etl_id, ""), exclude)]
-    return targets
+    excluded = _matching(exclude or (), [*targets, *etls], "exclude", warn)
+    return [target for target in targets if target.etl_id not in excluded]
 
 
 def _listed(api: HelixApi, wanted: Sequence[str], options: Mapping[str, Any]) -> list[Etl]:
@@ -165,8 +157,20 @@ def _listed(api: HelixApi, wanted: Sequence[str], options: Mapping[str, Any]) ->
         raise error.reworded(f"{told} could not be looked up: {error.message}") from None
 
 
-def _is_excluded(etl_id: int, name: str, exclude: Sequence[str]) -> bool:
-    return any(str(text).strip() == str(etl_id) or matches(str(text), name) for text in exclude)
+def _matching(texts: Sequence[str], etls: Sequence[Etl | Target], option: str, warn: Warn) -> set[int]:
+    """The ids of the ETLs that match a pattern or, for C(exclude), an id. A warning names what matches none."""
+    found = {
+        text: {
+            e.etl_id
+            for e in etls
+            if matches(text, e.name or "") or (option, text.strip()) == ("exclude", str(e.etl_id))
+        }
+        for text in texts
+    }
+    unknown = [repr(text) for text, ids in found.items() if not ids]
+    if unknown and (option == "exclude" or len(unknown) < len(found)):
+        warn(f"{option} contains {', '.join(unknown)}, which matches no ETL.")
+    return set().union(*found.values())
 
 
 # -- etl_action and etl_wait ------------------------------------------------------------------------------------------
@@ -318,14 +322,11 @@ def _nothing(options: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
 
     :raises EtlNotFoundError: C(allow_empty) is false.
     """
-    how = [
-        f"{option} {options[option]!r}" for option in ("name_pattern", "last_result", "exclude") if options.get(option)
-    ]
+    how = [f"{name} {options[name]!r}" for name in ("name_pattern", "last_result", "exclude") if options.get(name)]
     text = f"No ETL matches {' and '.join(how)}; nothing to do."
     if not options.get("allow_empty", True):
-        raise EtlNotFoundError(
-            text, kind="etl_name", remedy="Check the pattern and the task groups of the key, or set allow_empty: true."
-        )
+        remedy = "Check the pattern and the task groups of the key, or set allow_empty: true."
+        raise EtlNotFoundError(text, kind="etl_name", remedy=remedy)
     return {"changed": False, "failed": False, "action": policy.action, "etls": [], "msg": text}
 
 
@@ -401,7 +402,8 @@ def _chosen(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[Etl]:
     etls = api.list_etls()
     known = {etl.etl_id: etl for etl in etls}
     if all(options.get(option) is None for option in SELECTORS):
-        return [etl for etl in etls if not _is_excluded(etl.etl_id, etl.name, options.get("exclude") or ())]
+        excluded = _matching(options.get("exclude") or (), etls, "exclude", warn)
+        return [etl for etl in etls if etl.etl_id not in excluded]
     targets = select(options, api, warn)
     missing = [target.etl_id for target in targets if target.etl_id not in known]
     if missing:

@@ -133,8 +133,11 @@ def from_public(data: dict[str, Any] | None) -> EtlStatus | None:
 
 
 def fold(text: str) -> str:
-    """The form in which names are compared with patterns: NFC, without case."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    """The form in which names are compared with patterns: NFC, without case, and without white space at the ends.
+
+    Ansible splits "A, B" at the comma only.
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).strip()
 
 
 def matches(pattern: str, name: str) -> bool:

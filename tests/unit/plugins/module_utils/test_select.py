@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import (
     Target,
     _once,
     by_name,
     check_selection,
+    select,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import EtlNotFoundError, OptionError
@@ -107,6 +110,30 @@ def test_a_name_with_a_comma_that_ansible_has_split():
     with pytest.raises(EtlNotFoundError) as caught:
         by_name(["Load", " all"], [Etl(9, "Load, all", [])])
     assert "'Load, all' contains a comma: put it into a YAML list" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("selection", "ids", "warning"),
+    [
+        # Ansible splits "A, B" at the comma and keeps the blank.
+        ({"name_pattern": ["nightly*", " pad*"]}, [321, 322, 500], None),
+        ({"name_pattern": ["nightly*"], "exclude": ["Nightly import", " 322 "]}, [], None),
+        ({"name_pattern": ["n*", "p*"], "exclude": ["padded", " nightly export"]}, [321], None),
+        ({"name_pattern": ["n*", "typo*"]}, [321, 322], "name_pattern contains 'typo*', which matches no ETL."),
+        ({"name_pattern": ["typo*"]}, [], None),
+        ({"name_pattern": ["n*"], "exclude": ["Nihgtly*"]}, [321, 322], "exclude contains 'Nihgtly*', which"),
+        ({"etl_id": [321, 999], "exclude": ["999"]}, [321], None),
+        ({"etl_id": [321, 322], "exclude": ["* import"]}, [322], None),
+        ({"etl_name": ["Nightly import", "Padded "], "exclude": ["500"]}, [321], None),
+    ],
+)
+def test_selections(selection, ids, warning):
+    api, warnings = mock.Mock(), []
+    api.list_etls.return_value = ETLS
+    targets = select({**NOTHING, **selection}, api, warnings.append)
+    assert [target.etl_id for target in targets] == ids
+    assert len(warnings) == (warning is not None)
+    assert not warning or warning in warnings[0]
 
 
 def test_an_empty_list_is_said():
