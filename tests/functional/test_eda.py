@@ -311,7 +311,7 @@ def test_cancellation_is_prompt_while_the_server_hangs(
     simulator.control.put_etl(1, state="ENDED")
     source = watch(request_timeout=20)
     source.until(lambda: polls(simulator) > 0)
-    simulator.control.fault({"exchange": "list"}, {"kind": "slow", "seconds": 15}, times=1)
+    simulator.control.fault({"exchange": "list"}, {"kind": "slow", "seconds": 8}, times=1)
     seen = len(simulator.control.requests())
     source.until(lambda: len(simulator.control.requests()) > seen)
     assert source.end() < 5

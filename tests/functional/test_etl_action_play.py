@@ -79,6 +79,7 @@ def ended_when_waited_for(simulator: SimulatorProcess, etl_id: int) -> Iterator[
         thread.join()
 
 
+@pytest.mark.full
 def test_group_defaults_loop_rescue_and_delegation(play: Callable[..., Played], fast: SimulatorProcess) -> None:
     """A play as users write it: the connection once, no environment."""
     fast.control.put_etl(1, name="First", duration=10)
@@ -140,6 +141,7 @@ def test_group_defaults_loop_rescue_and_delegation(play: Callable[..., Played], 
     assert (delegated.host, delegated["etl"]["outcome"]) == ("far", "nothing_to_do")
 
 
+@pytest.mark.full
 def test_async(play: Callable[..., Played], fast: SimulatorProcess, tmp_path: Path) -> None:
     fast.control.put_etl(1, duration=30)
     played = play(

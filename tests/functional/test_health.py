@@ -143,6 +143,7 @@ def check_metrics(path: Path) -> None:
             subprocess.run(["promtool", "check", "metrics"], stdin=handle, check=True, capture_output=True)
 
 
+@pytest.mark.full
 def test_defaults_need_no_options(playbook: Playbook, simulator: SimulatorProcess) -> None:
     a_night(simulator.control)
     done = playbook("etl_health")
@@ -154,6 +155,8 @@ def test_defaults_need_no_options(playbook: Playbook, simulator: SimulatorProces
     assert result["counts"]["healthy"] == 3
 
 
+@pytest.mark.full
+@pytest.mark.every_core
 def test_what_a_survey_sends(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
     """Ansible 2.19 and later read the answers of a survey as YAML: a number, a boolean, and nothing."""
     simulator.control.put_etl(1, name="2024", state="ENDED", last_exec_age=600)
@@ -200,6 +203,7 @@ def test_bad_options_send_nothing(
     assert simulator.control.requests() == []
 
 
+@pytest.mark.full
 def test_check_mode_writes_nothing(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
     simulator.control.put_etl(1, name="Failed", state="ENDED", exit_code="ERROR")
     target = tmp_path / "out"
@@ -210,6 +214,7 @@ def test_check_mode_writes_nothing(playbook: Playbook, simulator: SimulatorProce
     assert list(target.iterdir()) == []
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("form", ["html", "csv", "prometheus"])
 def test_a_full_disk_leaves_the_old_file(
     playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path, form: str
@@ -233,6 +238,7 @@ def test_a_full_disk_leaves_the_old_file(
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.full
 def test_a_folder_that_is_missing(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
     done = playbook("etl_health", {"etl_health_csv": str(tmp_path / "none" / "t.csv")})
     assert done.rc == 2
@@ -275,6 +281,7 @@ def test_etl_report_shows_states_and_the_last_chain(
         assert told[told.index(step) + 1] == outcome
 
 
+@pytest.mark.full
 def test_etl_report_fails_if_a_state_is_missing(
     playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path
 ) -> None:

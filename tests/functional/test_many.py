@@ -184,6 +184,7 @@ def test_the_gateway_goes_away_under_many(library: InProcess) -> None:
     assert renewals < 30, "they share one token"
 
 
+@pytest.mark.full
 def test_many_as_a_process(module: Callable[..., ModuleRun], simulator: SimulatorProcess) -> None:
     simulator.control.speed(20)
     ids = list(range(1, 31))

@@ -101,6 +101,7 @@ def test_pytest_ansible_runs_the_real_module(
     assert result["changed"] is True, dict(result)
 
 
+@pytest.mark.full
 def test_run_module_returns_the_result(run_module: Callable[..., ModuleRun], simulator: SimulatorProcess) -> None:
     simulator.control.put_etl(321, duration=1)
     done = run_module("etl_action", {"action": "run", "etl_id": 321}, check=True)

@@ -94,7 +94,6 @@ def test_steps_run_in_order_and_etls_of_a_step_together(
     assert "1. imports: succeeded" in done.stdout
 
 
-@pytest.mark.smoke
 def test_the_first_failure_ends_the_chain(chain: Chain, simulator: SimulatorProcess) -> None:
     simulator.control.patch_etl(2, exit="ERROR")
     done = chain([{"etl_id": 1}, {"name": "bad", "etl_id": [2, 3]}, {"name": "last", "etl_id": 4}], **SHOW)
