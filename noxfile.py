@@ -187,6 +187,8 @@ def test(session: nox.Session) -> None:
 @command
 def test_all(session: nox.Session) -> None:
     """Run all tests and measure coverage"""
+    if shutil.which("java") and shutil.which("python3.12"):
+        venv(session, "rulebook", python="python3.12")  # for the test with a real ansible-rulebook
     (CACHE / "coverage").mkdir(parents=True, exist_ok=True)
     pytest(session, venv(session, "test"), "--cov", "--cov-report=term", "--cov-report=xml", "--durations=12")
 
