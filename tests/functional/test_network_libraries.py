@@ -57,10 +57,10 @@ def test_older_libraries(name: str) -> None:
 
 
 def _install(folder: Path, packages: tuple[str, ...]) -> None:
-    uv = shutil.which("uv") or str(ROOT / ".cache" / "uv" / "bin" / "uv")
+    uv = shutil.which("uv") or str(ROOT / ".cache" / "nox" / "bin" / "uv")
     draft = folder.with_name(f"{folder.name}-{os.getpid()}")
     tools = (
-        [uv, "pip", "install", "--system-certs", "--python", sys.executable],
+        [uv, "pip", "install", "--python", sys.executable],
         [sys.executable, "-m", "pip", "install"],
     )
     for tool in tools:
