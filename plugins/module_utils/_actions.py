@@ -272,7 +272,7 @@ def _run(
             total_timeout=options.get("total_timeout"),
             stop_on_failure=bool(options.get("stop_launching_on_failure")),
         )
-        host.channel.tell(_beginning(records, policy, host))
+        host.channel.tell(_beginning(task, records, host))
         run_all(task, records, options["max_parallel"])
     finally:
         api.transport.close()
@@ -301,10 +301,11 @@ def _notes(options: Mapping[str, Any], host: Host) -> Notes:
         ) from None
 
 
-def _beginning(records: Sequence[Record], policy: Policy, host: Host) -> dict[str, Any]:
+def _beginning(task: Task, records: Sequence[Record], host: Host) -> dict[str, Any]:
     """The first event of the channel: all ETLs, and how long the task may take."""
-    entries = [host.redactor.masked(report.entry(r, policy)) for r in records]
-    return {"wait_timeout": policy.wait_timeout if policy.wait else None, "entries": entries}
+    entries = [host.redactor.masked(report.entry(r, task.policy)) for r in records]
+    limit = min(task.policy.wait_timeout, task.total_timeout or float("inf"))
+    return {"wait_timeout": limit if task.policy.wait else None, "entries": entries}
 
 
 def _event(r: Record, policy: Policy, host: Host) -> dict[str, Any]:

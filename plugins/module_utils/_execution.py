@@ -82,6 +82,9 @@ class Execution:
             self._fail(report.not_tried(r, why))
             return
         r.began = self._watch.changed_at = self._clock.now()
+        r.limit = self._policy.wait_timeout
+        if r.began + r.limit > self._task.ends_at:
+            r.limit, r.limited_by = self._task.ends_at - r.began, "total_timeout"
         renewals = self._api.tokens.renewals
         self._watch.tell("checking")
         try:

@@ -122,7 +122,7 @@ class Observer:
 
     @property
     def deadline(self) -> float:
-        return min((self.record.began or 0.0) + self._policy.wait_timeout, self._task.ends_at)
+        return (self.record.began or 0.0) + self.record.limit
 
     # -- looks --------------------------------------------------------------------------------------------------------
 

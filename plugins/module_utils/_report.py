@@ -56,7 +56,8 @@ class Record:
     """Everything that is known about one ETL in one task. Times are seconds on the task's clock.
 
     C(request) is the request of the task's action; C(ending) is a stop or kill that makes room for it or ends it.
-    C(has_ended): an earlier task has already reported the end of the run that is waited for.
+    C(limit) and C(limited_by): seconds for this ETL, and the option that sets them. C(has_ended): an earlier task has
+    already reported the end of the run that is waited for.
     """
 
     etl_id: int
@@ -64,6 +65,8 @@ class Record:
     before: EtlStatus | None = None
     seen: EtlStatus | None = None
     began: float | None = None
+    limit: float = 0.0
+    limited_by: str = "wait_timeout"
     ended: float | None = None
     started_at: str | None = None
     request: Request | None = None
@@ -119,16 +122,16 @@ def _problem(kind: str, message: str, remedy: str) -> HelixError:
 
 def still_busy(r: Record, policy: Policy) -> HelixError:
     """C(wait_timeout) expired before the run could be requested."""
-    limit = f"{describe_seconds(policy.wait_timeout)} (wait_timeout; last seen: {r.seen})."
+    limit = f"{describe_seconds(r.limit)} ({r.limited_by}; last seen: {r.seen})."
     if r.put_off:
         message = f"the {policy.action} request was not accepted within {limit} The last attempt: {r.last_loss}"
-        return _problem("timed_out", f"{r.label}: {message}", "Try again later, or raise wait_timeout.")
+        return _problem("timed_out", f"{r.label}: {message}", f"Try again later, or raise {r.limited_by}.")
     told = f" received the {r.ending.action} request and" if r.ending else ""
     ended = "was not seen to end within" if r.losses else "had not ended after"
     message = f"{r.label} was not started: the run in progress{told} {ended} {limit}{_lost_looks(r)}"
     remedy = "Set kill_after, so that a run that does not stop is killed."
     if policy.if_running == "queue":
-        remedy = "Raise wait_timeout, or set if_running: restart."
+        remedy = f"Raise {r.limited_by}, or set if_running: restart."
     return _problem("timed_out", message, remedy)
 
 
@@ -179,7 +182,7 @@ def not_started(r: Record, policy: Policy, now: float) -> HelixError:
     waited = describe_seconds(now - began)
     option, limit = "start_timeout", f"within {waited} (start_timeout)"
     if now < began + policy.start_timeout:
-        option, limit = "wait_timeout", f"before wait_timeout ({describe_seconds(policy.wait_timeout)}) expired"
+        option, limit = r.limited_by, f"before {r.limited_by} ({describe_seconds(r.limit)}) expired"
     if policy.action == "wait":
         message = f"{r.label} was not seen to execute since the baseline {limit}. Last seen: {r.seen}."
         return _problem("not_started", message, "Check that it was started, and that its engine is active.")
@@ -225,23 +228,23 @@ def goes_on(r: Record) -> str:
 
 
 def timed_out(r: Record, policy: Policy, became: str, over: bool = False) -> HelixError:
-    """C(wait_timeout) expired. If the last polls failed, the end may have come unseen.
+    """C(wait_timeout) or C(total_timeout) expired. If the last polls failed, the end may have come unseen.
 
     :param over: the run was ended (C(on_timeout)).
     """
     words = {"run": ("had not ended", "end"), "wait": (f"was not {policy.until}", f"be {policy.until}")}
     not_so, end = words.get(policy.action, ("had not stopped", "stop"))
     if policy.action == "wait":
-        remedy = "Run the task again to continue waiting, or raise wait_timeout."
+        remedy = f"Run the task again to continue waiting, or raise {r.limited_by}."
     elif over:
-        remedy = "Raise wait_timeout if it needs longer."
+        remedy = f"Raise {r.limited_by} if it needs longer."
     elif policy.action == "run":
-        remedy = "Run the task again to continue waiting (it attaches to a running ETL), or raise wait_timeout."
+        remedy = f"Run the task again to continue waiting (it attaches to a running ETL), or raise {r.limited_by}."
     else:
         remedy = "Run the task again, set kill_after, or use action: kill."
     not_so = f"was not seen to {end} within" if r.losses else f"{not_so} after"
     seen = _numbered(r.request, "; ") + ("" if over else f"; last seen: {r.seen}")
-    message = f"{r.label} {not_so} {describe_seconds(policy.wait_timeout)} (wait_timeout{seen}). {became}".rstrip()
+    message = f"{r.label} {not_so} {describe_seconds(r.limit)} ({r.limited_by}{seen}). {became}".rstrip()
     message += _lost_looks(r)
     latest = r.ending or r.request
     if latest and latest.ambiguous:
@@ -358,23 +361,6 @@ def shortened(e: dict[str, Any], one_of_several: bool = True) -> dict[str, Any]:
     return {key: value for key, value in e.items() if (key in _SHORT if ended_well else key not in _LONG)}
 
 
-def cut_off(entries: Sequence[dict[str, Any]], problem: HelixError) -> list[dict[str, Any]]:
-    """Entries of a task whose module did not return a result: ETLs that were not done get an outcome and a reason.
-
-    :param entries: unfinished and finished entries, as C(entry()) makes them.
-    """
-    result = []
-    for e in entries:
-        if e["outcome"] is None:
-            begun = e["started_at"] is not None or e["attached"]
-            what = "was started, and how it ended is not known" if begun else "was not started"
-            msg = f"{label(e['etl_id'], e.get('etl_name'))} {what}: {problem.sentence()}"
-            outcome = "unconfirmed" if begun else "failed"
-            e = {**e, "outcome": outcome, "failed": True, "error": problem.facts(), "msg": msg}
-        result.append(e)
-    return result
-
-
 def counts(entries: Sequence[dict[str, Any]]) -> str:
     """For example C(3 succeeded, 1 failed)."""
     return ", ".join(f"{number} {outcome}" for outcome, number in Counter(e["outcome"] for e in entries).items())
@@ -388,9 +374,13 @@ def summary(entries: Sequence[dict[str, Any]]) -> str:
     if not bad:
         return f"{len(entries)} ETLs: {counts(entries)}."
     lines = [f"{len(bad)} of {len(entries)} ETLs failed ({counts(entries)})."]
-    lines += [f"- {e['msg']}" for e in bad[:10]]
-    if len(bad) > 10:
-        lines.append(f"- … and {len(bad) - 10} more; see etls.")
+    tried, rest = ([e for e in bad if (e["outcome"] == "not_tried") is late] for late in (False, True))
+    lines += [f"- {e['msg']}" for e in tried[:10]]
+    if len(tried) > 10:
+        lines.append(f"- … and {len(tried) - 10} more; see etls.")
+    if rest:
+        ids = ", ".join(str(e["etl_id"]) for e in rest[:10]) + (", …" if len(rest) > 10 else "")
+        lines.append(f"- Not tried: {ids}, because {rest[0]['msg'].partition(' was not tried: ')[2]}")
     return "\n".join(lines)
 
 

@@ -25,9 +25,9 @@ from ansible.utils.display import Display
 
 from ..module_utils._errors import HelixError
 from ..module_utils._options import CONNECTION
-from ..module_utils._report import cut_off, summary
+from ..module_utils._report import summary
 from ..module_utils._run_files import CHANNEL
-from ._progress import Reporter, Tail, farewells
+from ._progress import Reporter, Tail, cut_off, farewells
 
 display = Display()
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..module_utils._errors import HelixError
 from ..module_utils._plan import describe_seconds
 from ..module_utils._report import label
 
@@ -36,6 +37,7 @@ ORDER = (
     "succeeded",
     "warning",
     "FAILED",
+    "not tried",
     "done",
     "running",
     "requested",
@@ -44,7 +46,9 @@ ORDER = (
     "unavailable",
     "queued",
 )
-_DONE = {"succeeded": "succeeded", "warning": "warning"}
+_DONE = {"succeeded": "succeeded", "warning": "warning", "not_tried": "not tried"}
+#: Ends without a run or a request, so without a time.
+_AT_ONCE = ("nothing_to_do", "fresh", "not_tried", "would_run", "would_schedule", "would_stop", "would_kill")
 
 
 class Tail:
@@ -209,7 +213,8 @@ class Reporter:
             elapsed = event["elapsed"] + (0.0 if is_done else now - event["at"])
             self._shown[etl_id] = text
             time_word = f" after {describe_seconds(elapsed)}" if is_done else f" ({describe_seconds(elapsed)})"
-            lines.append(f"{_label(event['entry'])}: {text}{time_word}")
+            at_once = event["entry"]["outcome"] in _AT_ONCE
+            lines.append(f"{_label(event['entry'])}: {text}{'' if at_once else time_word}")
         return lines
 
     def _counts(self, now: float) -> str:
@@ -240,7 +245,8 @@ def _names(entries: Sequence[Mapping[str, Any]]) -> str:
 
 def _group(event: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> str:
     if entry["outcome"] is not None:
-        return "FAILED" if entry["failed"] else _DONE.get(entry["outcome"], "done")
+        bad = entry["failed"] and entry["outcome"] != "not_tried"
+        return "FAILED" if bad else _DONE.get(entry["outcome"], "done")
     if event is None:
         return "queued"
     if event["lost"] >= 3:
@@ -256,7 +262,8 @@ def _state(event: Mapping[str, Any]) -> str:
         exit_code = (entry["after"] or {}).get("exit_code")
         ended = f" (exit {exit_code})" if entry["outcome"] in ("failed", "warning") and exit_code else ""
         word = entry["outcome"].replace("_", " ")
-        return ("FAILED" if word == "failed" else f"FAILED ({word})" if entry["failed"] else word) + ended
+        bad = entry["failed"] and entry["outcome"] != "not_tried"
+        return ("FAILED" if word == "failed" else f"FAILED ({word})" if bad else word) + ended
     if event["lost"] >= 3:
         return f"status unavailable, {event['lost']} polls failed"
     state = (entry["after"] or {}).get("status")
@@ -276,3 +283,20 @@ def _state(event: Mapping[str, Any]) -> str:
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes:02d}:{rest:02d}" if minutes < 100 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def cut_off(entries: Sequence[dict[str, Any]], problem: HelixError) -> list[dict[str, Any]]:
+    """Entries of a task whose module did not return a result: ETLs that were not done get an outcome and a reason.
+
+    :param entries: unfinished and finished entries, as C(entry()) makes them.
+    """
+    result = []
+    for e in entries:
+        if e["outcome"] is None:
+            begun = e["started_at"] is not None or e["attached"]
+            what = "was started, and how it ended is not known" if begun else "was not started"
+            msg = f"{label(e['etl_id'], e.get('etl_name'))} {what}: {problem.sentence()}"
+            outcome = "unconfirmed" if begun else "failed"
+            e = {**e, "outcome": outcome, "failed": True, "error": problem.facts(), "msg": msg}
+        result.append(e)
+    return result

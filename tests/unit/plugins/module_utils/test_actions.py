@@ -152,6 +152,10 @@ def test_total_timeout_ends_what_runs_and_tries_no_other():
     assert [model.etls[etl_id].launches("run") for etl_id in IDS[:4]] == [1, 1, 0, 0]
     assert task.clock.elapsed == pytest.approx(100, abs=2)
     assert result["etls"][3]["error"]["kind"] == "not_tried"
+    _count, first, _second, rest = result["msg"].splitlines()
+    assert "had not ended after 100 s (total_timeout;" in first
+    assert first.endswith("or raise total_timeout.")
+    assert rest.startswith("- Not tried: 13, 14, because total_timeout expired first. Run the task again")
 
 
 def test_a_long_list_can_end_at_the_first_failure():

@@ -10,11 +10,11 @@ import json
 
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import cut_off
 from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._progress import (
     LAST_BEAT,
     PREFIX,
     Reporter,
+    cut_off,
     farewells,
 )
 
@@ -64,6 +64,8 @@ def reporter_for(*ids, limit=3600, **options):
         (event("running", state="RUNNING", lost=3), "  ETL 1 (Bank ETL): status unavailable, 3 polls failed (3 s)"),
         (event("done", outcome="succeeded"), "  ETL 1 (Bank ETL): succeeded after 3 s"),
         (event("done", outcome="warning"), "  ETL 1 (Bank ETL): warning (exit OK) after 3 s"),
+        (event("done", outcome="would_run"), "  ETL 1 (Bank ETL): would run"),
+        (event("done", outcome="not_tried", failed=True), "  ETL 1 (Bank ETL): not tried"),
         (event("done", outcome="timed_out"), "  ETL 1 (Bank ETL): FAILED (timed out) after 3 s"),
         (event("done", name=None, outcome="failed"), "  ETL 1: FAILED (exit OK) after 3 s"),
     ],
@@ -91,8 +93,9 @@ def test_many_etls_share_one_line_with_groups_in_a_fixed_order():
     reporter.take(event("done", 807, outcome="failed"))
     for etl_id in range(808, 816):
         reporter.take(event("running", etl_id, state="RUNNING"))
+    reporter.take(event("done", 820, outcome="not_tried", failed=True))
     assert reporter.lines(25.0) == [
-        "  [00:25 of 60:00] 20 ETLs: 3 succeeded, 1 FAILED (807 Bank ETL), 8 running, 8 queued"
+        "  [00:25 of 60:00] 20 ETLs: 3 succeeded, 1 FAILED (807 Bank ETL), 1 not tried, 8 running, 7 queued"
     ]
     reporter.take(event("running", 816, state="RUNNING"))
     assert reporter.lines(25.5) == [], "at most one line a second"
