@@ -429,11 +429,10 @@ def test_the_readme_of_a_role_has_every_variable(role: str) -> None:
             assert f"| `{name}` | `{option['default']}` |" in text, name
 
 
-def test_everything_that_is_called_has_an_integration_target() -> None:
+def test_every_module_and_lookup_has_an_integration_target() -> None:
     targets = {path.parent.name for path in ROOT.glob("tests/integration/targets/*/aliases")}
-    roles = {f"role_{path.name}" for path in (ROOT / "roles").iterdir()}
     lookups = {f"lookup_{path.stem}" for path in (ROOT / "plugins" / "lookup").glob("[a-z]*.py")}
-    assert targets - {"setup_simulator"} == {*MODULES, *roles, *lookups}
+    assert targets - {"setup_simulator"} == {*MODULES, *lookups}
 
 
 # -- what is said of failures -----------------------------------------------------------------------------------------
