@@ -365,7 +365,9 @@ def mutation(session: nox.Session) -> None:
         mutants = database.execute(f"{query} ORDER BY module_path, start_pos_row").fetchall()
     survivors = [diff for outcome, diff in mutants if outcome == "SURVIVED"]
     print(*survivors, sep="\n")
-    session.log(f"{len(survivors)} of {len(mutants)} mutants survived: {1 - len(survivors) / len(mutants):.1%} were killed")
+    session.log(
+        f"{len(survivors)} of {len(mutants)} mutants survived: {1 - len(survivors) / len(mutants):.1%} were killed"
+    )
     if len(survivors) > 0.12 * len(mutants):
         session.error("Too many mutants survived. Add a row to a test for each change that matters.")
 
