@@ -11,13 +11,13 @@ import re
 import shutil
 import sqlite3
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import antsibull_nox
 import nox
+import tomllib
 from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent

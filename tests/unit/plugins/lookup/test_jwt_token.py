@@ -13,13 +13,11 @@ import sys
 import time
 
 import pytest
-import yaml
 from ansible import constants
 from ansible.errors import AnsibleError, AnsibleLookupError, AnsibleOptionsError
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import lookup_loader
 from ansible.template import Templar
-from ansible_collections.capacityops.bmc_helix.plugins.doc_fragments._connection import ModuleDocFragment
 from ansible_collections.capacityops.bmc_helix.plugins.lookup import jwt_token
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _api
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
@@ -431,20 +429,6 @@ def test_core_has_masking_from_2_22_on():
 
     newer = tuple(int(part) for part in __version__.split(".")[:2]) >= (2, 22)
     assert (jwt_token.register_secret is not None) == newer
-
-
-def test_the_fragment_names_every_source_of_every_option():
-    documented = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
-    sources = yaml.safe_load(ModuleDocFragment.PLUGIN)["options"]
-    assert set(sources) == set(documented) == set(CONNECTION)
-    for name, option in CONNECTION.items():
-        own_type = {"type": "raw"} if option.type == "bool" else {}
-        assert sources[name] == {
-            **own_type,
-            "env": [{"name": option.env}],
-            "ini": [{"section": "bmc_helix", "key": name}],
-            "vars": [{"name": f"helix_{name}"}],
-        }
 
 
 def test_a_missing_option_names_all_sources(lookup, portal):

@@ -360,8 +360,8 @@ class Model:
 class World:
     """A model with one ETL, and tasks for it.
 
-    C(before) gets each request, and C(look) the number of each status request after the model has answered it; an answer
-    that they return takes the place of the model's.
+    C(before) gets each request, and C(look) the number of each status request after the model has answered it. An
+    answer that they return takes the place of the model's.
     """
 
     def __init__(self, faults: Optional[dict[str, Any]] = None, **behaviour: Any) -> None:
