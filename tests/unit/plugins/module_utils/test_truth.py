@@ -175,6 +175,7 @@ def test_a_refused_escalation_does_not_end_the_wait():
     entry = w.act("stop", kill_after=20)
     assert (entry["outcome"], entry["failed"]) == ("stopped", False)
     assert any("Another request to end" in text for text in w.task.warnings)
+    assert w.task.posts == ["stop", "kill"]
 
 
 def test_a_foreign_abort_is_no_accepted_request():
@@ -266,6 +267,8 @@ def test_a_pending_request_is_followed_by_a_later_task(folder):
     w = World(start_lag=500, duration=20)
     first = w.act(start_timeout=30, request_notes=folder)
     assert first["outcome"] == "not_started"
+    checked = w.act(check_mode=True, request_notes=folder)
+    assert (checked["outcome"], checked["attached"], checked["changed"]) == ("nothing_to_do", True, False)
     again = w.act(start_timeout=900, request_notes=folder)
     assert (again["outcome"], again["attached"], again["changed"]) == ("succeeded", True, False)
     assert "followed instead of sent again" in again["msg"]
