@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import antsibull_nox
 import nox
+import tomllib
 from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent
@@ -348,6 +350,32 @@ def release_check(session: nox.Session) -> None:
 
 
 @command
+def mutation(session: nox.Session) -> None:
+    """Change decisions of the library one at a time, and show the changes that no unit test notices"""
+    run, folder, settings = venv(session, "mutation"), CACHE / "mutants", Path("tests", "mutation.toml")
+    tree = copy_of_checkout(session, folder / "ansible_collections" / NAMESPACE / NAME)
+    results, command_line = tree / "results", tomllib.loads(settings.read_text("utf-8"))["cosmic-ray"]["test-command"]
+    # Python must find this copy, in which cosmic-ray changes the files. The first run, without a change, compiles all.
+    paths = {"PYTHONPATH": f"{folder}{os.pathsep}{tree}", "PYTHONDONTWRITEBYTECODE": None}
+    env = {**paths, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    with session.chdir(tree):
+        run(command_line, env=env)
+        run("cosmic-ray init", settings, results)
+        run("cr-filter-operators", results, settings)
+        run("cosmic-ray exec", settings, results, env=env)
+    query = "SELECT test_outcome, diff FROM mutation_specs NATURAL JOIN work_results WHERE test_outcome NOT NULL"
+    with sqlite3.connect(results) as database:
+        mutants = database.execute(f"{query} ORDER BY module_path, start_pos_row").fetchall()
+    survivors = [diff for outcome, diff in mutants if outcome == "SURVIVED"]
+    print(*survivors, sep="\n")
+    session.log(
+        f"{len(survivors)} of {len(mutants)} mutants survived: {1 - len(survivors) / len(mutants):.1%} were killed"
+    )
+    if len(survivors) > 0.12 * len(mutants):
+        session.error("Too many mutants survived. Add a row to a test for each change that matters.")
+
+
+@command
 def lock(session: nox.Session) -> None:
     """Look for newer versions of the pinned requirements"""
     words = [
@@ -358,8 +386,8 @@ def lock(session: nox.Session) -> None:
         "--no-annotate",
         "--custom-compile-command=make lock",
     ]
-    for name in ("uv", "nox", "test", "lint", "docs", "importer"):
-        # The linters' environment contains the packages of the tests, in the same versions.
-        same = ["--constraints=test.txt"] if name == "lint" else []
+    for name in ("uv", "nox", "test", "lint", "mutation", "docs", "importer"):
+        # These environments contain packages of the tests, in the same versions.
+        same = ["--constraints=test.txt"] if name in ("lint", "mutation") else []
         with session.chdir(REQUIREMENTS):
             call(session, [UV, "pip", "compile", "-o", f"{name}.txt", f"{name}.in", *same, *words])

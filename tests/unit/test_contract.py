@@ -20,7 +20,11 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import ACTIONS, IF_RUNNING, ON_TIMEOUT, UNTIL
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import Behaviour, Model
-from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import ACT, WAIT, FakeClock, Task
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import (
+    FakeClock,
+    Task,
+    handed_over,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "ansible_collections.capacityops.bmc_helix"
@@ -36,27 +40,6 @@ CONNECTED = [
 
 
 # -- options ----------------------------------------------------------------------------------------------------------
-
-
-class Captured(Exception):  # noqa: N818 - no error, a way out of main()
-    """Carries what a module hands to HelixModule."""
-
-    def __init__(self, keywords: dict[str, Any]) -> None:
-        super().__init__()
-        self.keywords = keywords
-
-
-def handed_over(name: str) -> dict[str, Any]:
-    module = importlib.import_module(f"{NAMESPACE}.plugins.modules.{name}")
-
-    def capture(**keywords: Any) -> None:
-        raise Captured(keywords)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "HelixModule", capture)
-        with pytest.raises(Captured) as caught:
-            module.main()
-    return caught.value.keywords
 
 
 def fragment(name: str) -> dict[str, Any]:
@@ -94,48 +77,34 @@ def test_options_are_documented_as_they_are(name: str) -> None:
 def test_connection_options_are_those_of_the_table(name: str) -> None:
     spec = handed_over(name)["argument_spec"]
     for option, facts in CONNECTION.items():
-        assert spec[option]["type"] == facts.type
-        assert spec[option].get("default") == facts.default
-        assert spec[option]["no_log"] is facts.secret
-        assert spec[option]["fallback"][1] == [facts.env]
+        told = spec[option]
+        assert (told["type"], told.get("default"), told["no_log"]) == (facts.type, facts.default, facts.secret)
+        assert told["fallback"][1] == [facts.env]
 
 
-def test_the_fragment_names_the_variables_of_the_table() -> None:
-    options = fragment("capacityops.bmc_helix._connection")["options"]
-    assert set(options) == set(CONNECTION)
-    for option, facts in CONNECTION.items():
-        said = " ".join(options[option]["description"])
-        assert f"E({facts.env})" in said, option
-        assert facts.env == f"HELIX_{option.upper()}"
-        others = set(re.findall(r"E\((HELIX_\w+)\)", said)) - {facts.env}
-        assert not others, option
-
-
-def test_the_lookup_reads_the_same_variables() -> None:
-    options = fragment("capacityops.bmc_helix._connection.plugin")["options"]
-    assert set(options) == set(CONNECTION)
-    for option, facts in CONNECTION.items():
-        assert [item["name"] for item in options[option]["env"]] == [facts.env]
-        assert [(item["section"], item["key"]) for item in options[option].get("ini", [])] in (
-            [("bmc_helix", option)],
-            [],
-        )
-        assert [item["name"] for item in options[option]["vars"]] == [f"helix_{option}"]
-    assert set(CONNECTION) <= set(documented("lookup", "jwt_token"))
-
-
-def test_the_readme_has_the_variables_of_the_table() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = {
-        option: (env, said) for option, env, said in re.findall(r"^\| `(\w+)` \| `(HELIX_\w+)` \| (.+) \|$", text, re.M)
-    }
+def test_the_connection_is_documented_as_in_the_table() -> None:
+    """In the fragment of the modules, in that of the lookup, and in the README."""
+    described = fragment("capacityops.bmc_helix._connection")["options"]
+    sources = fragment("capacityops.bmc_helix._connection.plugin")["options"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = {name: words for name, *words in re.findall(r"^\| `(\w+)` \| `(HELIX_\w+)` \| (.+) \|$", readme, re.M)}
     assert list(rows) == list(CONNECTION)
+    assert set(described) == set(sources) == set(CONNECTION)
+    assert set(CONNECTION) <= set(documented("lookup", "jwt_token"))
     for option, facts in CONNECTION.items():
+        assert facts.env == f"HELIX_{option.upper()}"
+        assert set(re.findall(r"E\((HELIX_\w+)\)", str(described[option]["description"]))) == {facts.env}, option
+        assert sources[option] == {
+            **({"type": "raw"} if facts.type == "bool" else {}),
+            "env": [{"name": facts.env}],
+            "ini": [{"section": "bmc_helix", "key": option}],
+            "vars": [{"name": f"helix_{option}"}],
+        }
         env, said = rows[option]
         assert env == facts.env
         if facts.default is not None:
             default = str(facts.default).lower() if facts.type == "bool" else f"{facts.default:g}"
-            assert re.search(rf"\(default {default}\)", said), option
+            assert f"(default {default})" in said, option
 
 
 def role_options(role: str) -> dict[str, dict[str, Any]]:
@@ -201,19 +170,14 @@ def test_every_option_of_the_module_is_handed_on(path: str) -> None:
 
 
 def test_choices_are_those_of_the_engine() -> None:
-    spec = handed_over("etl_action")["argument_spec"]
-    assert tuple(spec["action"]["choices"]) == ACTIONS
-    assert tuple(spec["if_running"]["choices"]) == IF_RUNNING
-    assert tuple(spec["on_timeout"]["choices"]) == ON_TIMEOUT
-    assert tuple(handed_over("etl_wait")["argument_spec"]["until"]["choices"]) == UNTIL
-
-
-@pytest.mark.parametrize(("name", "options"), [("etl_action", ACT), ("etl_wait", WAIT)])
-def test_the_unit_tests_use_the_modules_defaults(name: str, options: dict[str, Any]) -> None:
-    spec = handed_over(name)["argument_spec"]
-    for option, value in options.items():
-        if option not in ("action", "etl_id", "url", "details"):
-            assert spec[option].get("default") == value, option
+    spec = {name: facts for module in ("etl_action", "etl_wait") for name, facts in own_options(module).items()}
+    for option, words in {
+        "action": ACTIONS,
+        "if_running": IF_RUNNING,
+        "on_timeout": ON_TIMEOUT,
+        "until": UNTIL,
+    }.items():
+        assert tuple(spec[option]["choices"]) == words
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -235,7 +199,7 @@ def test_entries_hold_what_is_documented() -> None:
     always = {key for key, facts in keys.items() if facts["returned"].startswith(("always", "if it"))}
     words = set(re.findall(r"V\((\w+)\)", str(keys["outcome"]["description"])))
     for behaviour in (Behaviour(), Behaviour(starts=False), Behaviour(initial="RUNNING"), Behaviour(kind="service")):
-        for action in ("run", "schedule", "stop", "kill"):
+        for action in ACTIONS:
             clock = FakeClock()
             entry = Task(Model(clock, {321: behaviour}).handle, clock).act(action=action)["etl"]
             assert set(entry) <= set(keys)
@@ -268,27 +232,6 @@ def test_one_version() -> None:
     assert read_yaml("galaxy.yml")["version"] == VERSION
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_every_module_has_a_test_that_runs_it(name: str) -> None:
-    folders = [ROOT / "tests" / "functional", ROOT / "tests" / "integration" / "targets"]
-    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".yml")]
-    if not files:
-        pytest.skip("this copy of the collection has unit tests only")
-    assert any(name in path.read_text(encoding="utf-8") for path in files)
-
-
-@pytest.mark.parametrize("path", [*(ROOT / "plugins").rglob("*.py"), *(ROOT / "tests" / "unit").rglob("*.py")], ids=str)
-def test_every_file_names_its_licence(path: Path) -> None:
-    tag = "SPDX-License-Identifier"
-    head = path.read_text(encoding="utf-8").removeprefix("#!/usr/bin/python\n").splitlines()[:3]
-    assert head == [
-        "# Copyright (c) 2026, CapacityOps",
-        "# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)",
-        # In two parts, or tools would take it for the licence of this file.
-        f"# {tag}: GPL-3.0-or-later",
-    ]
-
-
 # -- layers -----------------------------------------------------------------------------------------------------------
 
 #: Files, lines of code (documentation, comments and blank lines apart) and import layers may not grow beyond this.
@@ -296,25 +239,11 @@ MOST_FILES, MOST_LINES, MOST_LINES_OF_ONE, MOST_LAYERS = 15, 3060, 550, 7
 #: Decisions and words: nothing here may read, write, wait or draw lots.
 PURE = ("_errors", "_plan", "_report", "_status")
 IMPURE = {
-    "os",
-    "io",
-    "sys",
-    "socket",
-    "ssl",
-    "time",
-    "random",
-    "threading",
-    "subprocess",
-    "pathlib",
-    "requests",
-    "http",
+    *("os", "io", "sys", "socket", "ssl", "time"),
+    *("random", "threading", "subprocess", "pathlib", "requests", "http"),
 }
 #: Only these may know the libraries outside of Python.
-OUTSIDE = {
-    "_http": {"requests", "urllib3"},
-    "_options": {"ansible"},
-    "_module": {"ansible"},
-}
+OUTSIDE = {"_http": {"requests", "urllib3"}, "_options": {"ansible"}, "_module": {"ansible"}}
 
 
 def tree(folder: str, name: str) -> ast.Module:
@@ -381,27 +310,17 @@ def test_the_library_stays_small() -> None:
 
 
 @pytest.mark.parametrize("name", UTILS)
-def test_who_knows_what(name: str) -> None:
-    found = {module.partition(".")[0] for module in imports(tree("module_utils", name))}
+def test_who_knows_and_does_what(name: str) -> None:
+    parsed = tree("module_utils", name)
+    whole = imports(parsed)
+    found = {module.partition(".")[0] for module in whole}
     assert found & {"ansible", "requests", "urllib3", "certifi", "yaml"} <= OUTSIDE.get(name, set())
-    if name in PURE:
-        assert not found & IMPURE
-
-
-@pytest.mark.parametrize("name", UTILS)
-def test_the_library_never_exits_prints_or_sleeps(name: str) -> None:
-    for node in ast.walk(tree("module_utils", name)):
-        if isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            assert called not in ("print", "exit", "quit", "sys.exit", "os._exit", "input")
-            assert called != "time.sleep" or name == "_http"
-            if name != "_module":
-                assert not called.endswith((".fail_json", ".exit_json"))
-
-
-def test_only_one_file_meets_ansible() -> None:
-    meeting = [name for name in UTILS if "ansible.module_utils.basic" in imports(tree("module_utils", name))]
-    assert meeting == ["_module"]
+    assert not (name in PURE and found & IMPURE)
+    assert ("ansible.module_utils.basic" in whole) == (name == "_module")
+    for called in [ast.unparse(node.func) for node in ast.walk(parsed) if isinstance(node, ast.Call)]:
+        assert called not in ("print", "exit", "quit", "sys.exit", "os._exit", "input")
+        assert called != "time.sleep" or name == "_http"
+        assert name == "_module" or not called.endswith((".fail_json", ".exit_json"))
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -479,14 +398,14 @@ def kinds() -> set[str]:
         if key.arg == "kind"
         for word in words(key.value)
     }
-    for node in ast.walk(tree("module_utils", "_errors")):
-        if isinstance(node, ast.ClassDef):
-            found |= {
-                item.value.value
-                for item in node.body
-                if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == "kind"
-                if isinstance(item.value, ast.Constant)
-            }
+    found |= {
+        item.value.value
+        for node in ast.walk(tree("module_utils", "_errors"))
+        if isinstance(node, ast.ClassDef)
+        for item in node.body
+        if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == "kind"
+        if isinstance(item.value, ast.Constant)
+    }
     # The root's word is never used: whoever raises the root says which kind it is.
     return found - {"error"}
 
@@ -502,6 +421,5 @@ def test_every_kind_of_failure_is_explained() -> None:
 
 
 def test_the_module_lists_every_kind_of_failure() -> None:
-    module = importlib.import_module(f"{NAMESPACE}.plugins.modules.etl_action")
-    returned = yaml.safe_load(module.RETURN)["error"]["contains"]["kind"]["description"]
-    assert set(re.findall(r"V\((\w+)\)", " ".join(returned))) == kinds()
+    listed = returned("etl_action")["error"]["contains"]["kind"]["description"]
+    assert set(re.findall(r"V\((\w+)\)", str(listed))) == kinds()

@@ -13,13 +13,11 @@ import sys
 import time
 
 import pytest
-import yaml
 from ansible import constants
 from ansible.errors import AnsibleError, AnsibleLookupError, AnsibleOptionsError
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import lookup_loader
 from ansible.template import Templar
-from ansible_collections.capacityops.bmc_helix.plugins.doc_fragments._connection import ModuleDocFragment
 from ansible_collections.capacityops.bmc_helix.plugins.lookup import jwt_token
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _api
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
@@ -160,42 +158,33 @@ def with_keys(name, value):
     return others if value is None else {**others, name: value}
 
 
+@pytest.fixture
+def set_option(monkeypatch, ini):
+    """Set an option in one of its sources. Returns the variables and the options of the lookup."""
+
+    def set_option(source, name, value):
+        if source == "environment":
+            monkeypatch.setenv(f"HELIX_{name.upper()}", value)
+        elif source == "file":
+            ini(**{name: value})
+        elif source == "variable":
+            return {f"helix_{name}": trust_as_template("{{ inner }}"), "inner": value}, {}
+        return {}, {name: value} if source == "direct" else {}
+
+    return set_option
+
+
+SOURCES = ["direct", "variable", "environment", "file"]
+
+
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("name", sorted(CONNECTION))
-def test_options_given_to_the_lookup(options_seen, name):
+def test_the_sources_of_an_option(options_seen, set_option, name, source):
     given, expected = VALUES[name]
-    assert options_seen(**with_keys(name, given))[name] == expected
-
-
-@pytest.mark.parametrize("name", sorted(CONNECTION))
-def test_options_from_variables(options_seen, name):
-    given, expected = VALUES[name]
-    variables = {f"helix_{name}": trust_as_template("{{ inner }}"), "inner": given}
-    assert options_seen(variables, **with_keys(name, None))[name] == expected
-
-
-@pytest.mark.parametrize("name", sorted(CONNECTION))
-def test_options_from_the_environment(options_seen, monkeypatch, name):
-    given, expected = VALUES[name]
-    monkeypatch.setenv(CONNECTION[name].env, given)
-    assert options_seen(**with_keys(name, None))[name] == expected
-
-
-@pytest.mark.parametrize("name", sorted(CONNECTION))
-def test_options_from_the_configuration_file(options_seen, ini, name):
-    given, expected = VALUES[name]
-    ini(**{name: given})
-    assert options_seen(**with_keys(name, None))[name] == expected
-
-
-@pytest.mark.parametrize("name", sorted(CONNECTION))
-def test_values_are_plain(options_seen, monkeypatch, name):
-    """Values of ansible-core 2.19 and newer carry tags, which some libraries print or refuse."""
-    given, expected = VALUES[name]
-    monkeypatch.setenv(CONNECTION[name].env, given)
-    from_environment = options_seen(**with_keys(name, None))[name]
-    given_directly = options_seen(**with_keys(name, trust_as_template(given)))[name]
-    from_variable = options_seen({f"helix_{name}": trust_as_template(given)}, **with_keys(name, None))[name]
-    assert {type(from_environment), type(given_directly), type(from_variable)} == {type(expected)}
+    # The values of ansible-core 2.19 and later carry tags, which some libraries print or refuse.
+    variables, direct = set_option(source, name, trust_as_template(given) if source == "direct" else given)
+    seen = options_seen(variables, **{**with_keys(name, None), **direct})[name]
+    assert (seen, type(seen)) == (expected, type(expected))
 
 
 def test_the_order_of_the_sources(options_seen, monkeypatch, ini):
@@ -250,85 +239,61 @@ def test_an_empty_line_in_the_configuration_file(options_seen, ini, name):
     assert options_seen(**_partner(name), **({} if _partner(name) else with_keys(name, None)))[name] == DEFAULTS[name]
 
 
-@pytest.mark.parametrize("source", ["direct", "variable", "environment", "file"])
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("name", ["validate_certs", "allow_http", "cache"])
-def test_a_misspelt_boolean_is_an_error(lookup, monkeypatch, ini, name, source):
-    variables, direct = {}, {}
-    if source == "direct":
-        direct[name] = "ture"
-    elif source == "variable":
-        variables[f"helix_{name}"] = "ture"
-    elif source == "environment":
-        monkeypatch.setenv(f"HELIX_{name.upper()}", "ture")
-    else:
-        ini(**{name: "ture"})
+def test_a_misspelt_boolean_is_an_error(lookup, set_option, name, source):
+    variables, direct = set_option(source, name, "ture")
     with pytest.raises(AnsibleOptionsError, match=f"The option {name} is 'ture', which is neither true nor false"):
         lookup(variables=variables, **KEYS, **direct)
 
 
-@pytest.mark.parametrize("word", ["true", "True", "YES", "1", "on", True, 1])
-def test_true(options_seen, word):
-    assert options_seen(**KEYS, allow_http=word)["allow_http"] is True
+@pytest.mark.parametrize(
+    "word", ["true", "True", "YES", "1", "on", True, 1, "false", "False", "NO", "0", "off", False, 0]
+)
+def test_booleans(options_seen, word):
+    assert options_seen(**KEYS, validate_certs=word)["validate_certs"] is (
+        str(word).lower() in ("true", "yes", "1", "on")
+    )
 
 
-@pytest.mark.parametrize("word", ["false", "False", "NO", "0", "off", False, 0])
-def test_false(options_seen, word):
-    assert options_seen(**KEYS, validate_certs=word)["validate_certs"] is False
+@pytest.mark.parametrize(
+    ("terms", "options", "words"),
+    [
+        (["https://acme-itom.onbmc.com"], KEYS, "takes no terms"),
+        ([], {"acess_key": "x"}, r"has no option acess_key. It has access_key, "),
+        ([], {**KEYS, "retries": "many"}, "retries"),
+        ([], {"token": "Bearer abc"}, "without the word Bearer"),
+    ],
+)
+def test_invalid_options(lookup, terms, options, words):
+    with pytest.raises(AnsibleOptionsError, match=words):
+        lookup(*terms, **options)
 
 
-def test_terms_are_refused(lookup):
-    with pytest.raises(AnsibleOptionsError, match="takes no terms"):
-        lookup("https://acme-itom.onbmc.com", **KEYS)
+@pytest.mark.parametrize(
+    ("second", "logins"),
+    [({}, 1), ({"request_timeout": 5, "retries": 0}, 1)]
+    + [({name: VALUES[name][0]}, 2) for name in sorted(set(CONNECTION) - {"request_timeout", "retries"})],
+)
+def test_one_login_for_each_way_to_log_in(lookup, portal, second, logins):
+    assert lookup(**KEYS) == lookup(**KEYS) == ["token-1"]
+    lookup(**{**KEYS, **second})
+    assert len(portal.options) == logins
 
 
-def test_misspelt_options_are_refused(lookup):
-    with pytest.raises(AnsibleOptionsError, match=r"has no option acess_key. It has access_key, "):
-        lookup(acess_key="x")
-
-
-def test_a_number_that_is_none_is_an_error_of_the_option(lookup):
-    with pytest.raises(AnsibleOptionsError, match="retries"):
-        lookup(**KEYS, retries="many")
-
-
-def test_one_login_for_many_uses(lookup, portal):
-    assert [lookup(**KEYS) for dummy in range(3)] == [["token-1"]] * 3
-    assert len(portal.options) == 1
-
-
-@pytest.mark.parametrize("name", sorted(set(CONNECTION) - {"request_timeout", "retries"}))
-def test_other_options_mean_another_login(lookup, portal, name):
-    lookup(**KEYS)
-    lookup(**{**KEYS, name: VALUES[name][0]})
-    assert len(portal.options) == 2
-
-
-def test_patience_does_not_mean_another_login(lookup, portal):
-    lookup(**KEYS)
-    lookup(**KEYS, request_timeout=5, retries=0)
-    assert len(portal.options) == 1
-
-
-def test_cache_false_logs_in_every_time_and_writes_nothing(lookup, portal, surroundings):
-    assert [lookup(**KEYS, cache="no") for dummy in range(3)] == [["token-1"], ["token-2"], ["token-3"]]
-    assert list(surroundings.iterdir()) == []
-
-
-def test_without_a_private_folder_every_use_logs_in(lookup, portal, surroundings):
-    surroundings.chmod(0o777)
-    assert [lookup(**KEYS) for dummy in range(2)] == [["token-1"], ["token-2"]]
+@pytest.mark.parametrize("private", [True, False])
+def test_without_a_cache_every_use_logs_in_and_writes_nothing(lookup, surroundings, private):
+    surroundings.chmod(0o700 if private else 0o777)
+    options = {"cache": "no"} if private else {}
+    assert [lookup(**KEYS, **options) for dummy in range(3)] == [["token-1"], ["token-2"], ["token-3"]]
     assert list(surroundings.iterdir()) == []
 
 
 @pytest.mark.parametrize("url", [{}, {"url": "https://a.test"}])
-def test_a_given_token_is_returned_as_it_is(lookup, portal, url):
-    token = jwt(time.time() + 300)
+@pytest.mark.parametrize("token", [jwt(4102444800), "not-a-jwt-but-a-token"])
+def test_a_given_token_is_returned_as_it_is(lookup, portal, token, url):
     assert lookup(token=f" {token} ", **url) == [token]
     assert portal.options == []
-
-
-def test_a_given_token_that_cannot_be_read_is_returned_too(lookup):
-    assert lookup(token="not-a-jwt-but-a-token") == ["not-a-jwt-but-a-token"]
 
 
 def test_a_given_token_that_is_over(lookup):
@@ -336,11 +301,6 @@ def test_a_given_token_that_is_over(lookup):
         lookup(token=jwt(1700000000))
     assert "expired at 2023-11-14T22:13:20Z by the clock of the control node" in str(caught.value)
     assert "also set access_key and access_secret_key" in str(caught.value)
-
-
-def test_a_given_token_with_the_word_bearer(lookup):
-    with pytest.raises(AnsibleOptionsError, match="without the word Bearer"):
-        lookup(token="Bearer abc")
 
 
 def test_a_token_with_keys_is_the_business_of_the_library(lookup, portal):
@@ -362,34 +322,38 @@ def test_a_variable_may_hold_the_lookup_itself(lookup, portal):
     assert portal.options[-1]["token"] == "token-1"
 
 
-def test_errors_say_what_to_do_and_hide_their_cause(lookup, portal):
-    portal.errors = [
-        AuthenticationError(
-            "The login was refused (HTTP 401).", remedy="Check the keys.", server_message=f"no such key {SECRET}"
-        )
-    ]
-    with pytest.raises(AnsibleLookupError) as caught:
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (
+            AuthenticationError("Rejected.", remedy="Check the keys.", server_message=f"no such key {SECRET}"),
+            AnsibleLookupError,
+            ["jwt_token: Rejected. Check the keys. Response of the server: no such key ********"],
+        ),
+        (OptionError("url is missing.", remedy="Set it."), AnsibleOptionsError, ["jwt_token: url is missing. Set it."]),
+        (
+            MissingLibraryError("The Python library requests is missing."),
+            AnsibleLookupError,
+            [f"requests is missing in {sys.executable}", "pip install requests"],
+        ),
+        (
+            MissingOptionError("The option url is missing.", remedy="Set it."),
+            AnsibleOptionsError,
+            [
+                *("options", "variables helix_*", "HELIX_* environment variables of the control node", "ansible.cfg"),
+                "module_defaults and the keyword environment do not apply",
+            ],
+        ),
+    ],
+)
+def test_errors_show_what_to_do_and_hide_their_cause(lookup, portal, error, kind, words):
+    portal.errors = [error]
+    with pytest.raises(kind) as caught:
         lookup(**KEYS)
-    assert str(caught.value) == (
-        "jwt_token: The login was refused (HTTP 401). Check the keys. Response of the server: no such key ********"
-    )
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
-
-
-def test_errors_of_options(lookup, portal):
-    portal.errors = [OptionError("The option url is missing.", remedy="Set it.")]
-    with pytest.raises(AnsibleOptionsError, match=r"^jwt_token: The option url is missing. Set it.") as caught:
-        lookup(**KEYS)
-    assert caught.value.__suppress_context__
-
-
-def test_a_missing_library_names_the_interpreter(lookup, portal):
-    portal.errors = [MissingLibraryError("The Python library requests is missing.")]
-    with pytest.raises(AnsibleLookupError) as caught:
-        lookup(**KEYS)
-    assert f"requests is missing in {sys.executable}" in str(caught.value)
-    assert "pip install requests" in str(caught.value)
 
 
 def test_nothing_to_log_in_with(lookup, monkeypatch):
@@ -431,29 +395,6 @@ def test_core_has_masking_from_2_22_on():
 
     newer = tuple(int(part) for part in __version__.split(".")[:2]) >= (2, 22)
     assert (jwt_token.register_secret is not None) == newer
-
-
-def test_the_fragment_names_every_source_of_every_option():
-    documented = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
-    sources = yaml.safe_load(ModuleDocFragment.PLUGIN)["options"]
-    assert set(sources) == set(documented) == set(CONNECTION)
-    for name, option in CONNECTION.items():
-        own_type = {"type": "raw"} if option.type == "bool" else {}
-        assert sources[name] == {
-            **own_type,
-            "env": [{"name": option.env}],
-            "ini": [{"section": "bmc_helix", "key": name}],
-            "vars": [{"name": f"helix_{name}"}],
-        }
-
-
-def test_a_missing_option_names_all_sources(lookup, portal):
-    portal.errors = [MissingOptionError("The option url is missing.", remedy="Set it.")]
-    with pytest.raises(AnsibleOptionsError) as caught:
-        lookup(**KEYS)
-    for source in ("options", "variables helix_*", "HELIX_* environment variables of the control node", "ansible.cfg"):
-        assert source in str(caught.value)
-    assert "module_defaults and the keyword environment do not apply" in str(caught.value)
 
 
 def test_an_undefined_variable_is_named(lookup):

@@ -23,6 +23,7 @@ from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.s
     SECRET,
     Exchange,
     FakeClock,
+    Task,
     answer,
     jwt,
 )
@@ -354,3 +355,37 @@ class Model:
         if fault in answers:
             return answers[fault]
         return answer(int(fault or 0), text="")
+
+
+class World:
+    """A model with one ETL, and tasks for it.
+
+    C(before) gets each request, and C(look) the number of each status request after the model has answered it. An
+    answer that they return takes the place of the model's.
+    """
+
+    def __init__(self, faults: Optional[dict[str, Any]] = None, **behaviour: Any) -> None:
+        self.clock = FakeClock()
+        self.model = Model(self.clock, {321: Behaviour(**behaviour)}, **(faults or {}))
+        self.etl = self.model.etls[321]
+        self.before: Callable[[Exchange], Any] = lambda exchange: None
+        self.look: Callable[[int], Any] = lambda number: None
+        self.looks = 0
+        self.task = Task(self._handle, self.clock)
+
+    def _handle(self, exchange: Exchange) -> Union[Answer, Exception]:
+        result = self.before(exchange) or self.model.handle(exchange)
+        if exchange.path.endswith("/status"):
+            self.looks += 1
+            return self.look(self.looks) or result
+        return result
+
+    def act(self, action: str = "run", **options: Any) -> dict[str, Any]:
+        """The entry of the ETL."""
+        entry: dict[str, Any] = self.task.act(action=action, **options)["etl"]
+        return entry
+
+    def wait_for(self, baseline: Any = None, **options: Any) -> dict[str, Any]:
+        """The entry of etl_wait, after the task with the result C(baseline)."""
+        entry: dict[str, Any] = self.task.wait_for(baseline=baseline and baseline["etls"], **options)["etl"]
+        return entry

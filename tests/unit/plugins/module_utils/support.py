@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import importlib
 import json
 import math
 import threading
@@ -25,53 +27,26 @@ URL = "https://helix.test"
 KEY, SECRET = "the-access-key-0123", "the-secret-key-that-nobody-may-see-0123456789"
 #: 2027-01-15T08:00:00Z
 WALL = 1800000000.0
-#: The options of etl_action as the module fills them in.
-ACT = {
-    "action": "run",
-    "etl_id": [321],
-    "etl_name": None,
-    "run_execution_properties": {},
-    "secret_run_execution_properties": {},
-    "wait": True,
-    "wait_timeout": 3600,
-    "start_timeout": 300,
-    "poll_interval": 10,
-    "if_running": "attach",
-    "max_age": None,
-    "fail_on_warning": False,
-    "on_timeout": "leave",
-    "kill_after": None,
-    "max_parallel": 8,
-    "retries": 3,
-    "url": URL,
-    "confirm_all": False,
-    "details": "full",
-}
-#: Those of etl_wait.
-WAIT = {
-    "etl_id": [321],
-    "etl_name": None,
-    "until": "finished",
-    "baseline": None,
-    "wait_timeout": 3600,
-    "start_timeout": 300,
-    "poll_interval": 10,
-    "fail_on_warning": False,
-    "max_parallel": 8,
-    "retries": 3,
-    "url": URL,
-    "details": "full",
-}
-#: Those of etl_info.
-INFO = {
-    "etl_id": None,
-    "etl_name": None,
-    "name_pattern": None,
-    "gather_status": True,
-    "max_parallel": 8,
-    "retries": 3,
-    "url": URL,
-}
+
+
+def handed_over(name: str) -> dict[str, Any]:
+    """What a module gives to HelixModule."""
+    module = importlib.import_module(f"ansible_collections.capacityops.bmc_helix.plugins.modules.{name}")
+    with mock.patch.object(module, "HelixModule", side_effect=SystemExit) as made, contextlib.suppress(SystemExit):
+        module.main()
+    keywords: dict[str, Any] = made.call_args.kwargs
+    return keywords
+
+
+def filled_in(name: str, **options: Any) -> dict[str, Any]:
+    """The options of a module with their defaults, as Ansible fills them in."""
+    spec = handed_over(name)["argument_spec"]
+    return {**{option: facts.get("default") for option, facts in spec.items()}, "url": URL, **options}
+
+
+ACT = filled_in("etl_action", action="run", etl_id=[321], details="full")
+WAIT = filled_in("etl_wait", etl_id=[321], details="full")
+INFO = filled_in("etl_info")
 
 
 class FakeClock(Clock):

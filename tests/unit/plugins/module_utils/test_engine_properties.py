@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, replace
-from typing import Any, Optional
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _plan
@@ -49,35 +49,16 @@ GREEN_END = ("succeeded", "warning")
 
 @dataclass
 class World:
-    """Everything that is drawn."""
+    """Everything that is drawn. C(faults) are keywords of Model."""
 
-    etl: Behaviour = field(default_factory=Behaviour)
-    reads: tuple[Optional[str], ...] = ()
-    writes: tuple[Optional[tuple[str, bool]], ...] = ()
-    outage: Optional[tuple[float, float, str]] = None
-    refuse: tuple[str, ...] = ()
-    token_life: float = 900.0
-    skew: float = 0.0
-    lags: tuple[float, ...] = ()
-    forms: tuple[Optional[str], ...] = ()
-    foreign: tuple[tuple[float, str], ...] = ()
-    options: dict[str, Any] = field(default_factory=dict)
+    etl: Behaviour
+    options: dict[str, Any]
+    faults: dict[str, Any]
 
-    def model(self, clock: FakeClock, ids: tuple[int, ...] = (321,), latency: float = 0.05) -> Model:
-        return Model(
-            clock,
-            dict.fromkeys(ids, self.etl),
-            self.reads,
-            self.writes,
-            self.outage,
-            self.refuse,
-            self.token_life,
-            self.skew,
-            latency,
-            self.lags,
-            self.forms,
-            self.foreign,
-        )
+    def model(self, *ids: int) -> tuple[Model, Task]:
+        clock = FakeClock()
+        model = Model(clock, dict.fromkeys(ids or (321,), self.etl), **self.faults)
+        return model, Task(model.handle, clock)
 
 
 def seconds(low: float, high: float) -> Any:
@@ -86,33 +67,11 @@ def seconds(low: float, high: float) -> Any:
 
 #: Which kinds and first states make an action worth drawing; the likelier ones stand there twice.
 BEGINNINGS = {
-    "run": (
-        ("batch", "ENDED"),
-        ("batch", "ENDED"),
-        ("periodic", "WAITING"),
-        ("periodic", "WAITING"),
-        ("batch", "RUNNING"),
-        ("periodic", "RUNNING"),
-        ("batch", None),
-        ("batch", "ABORTED"),
-        ("service", "SERVICE_OFF"),
-        ("service", "SERVICE_ON"),
-    ),
-    "schedule": (
-        ("periodic", "ENDED"),
-        ("periodic", None),
-        ("periodic", "WAITING"),
-        ("batch", "RUNNING"),
-        ("service", "SERVICE_OFF"),
-    ),
-    "stop": (("batch", "RUNNING"), ("periodic", "RUNNING"), ("service", "SERVICE_ON"), ("periodic", "WAITING")),
-    "kill": (
-        ("batch", "RUNNING"),
-        ("periodic", "RUNNING"),
-        ("periodic", "WAITING"),
-        ("service", "SERVICE_ON"),
-        ("batch", "ENDED"),
-    ),
+    "run": "ENDED ENDED periodic:WAITING periodic:WAITING RUNNING periodic:RUNNING none ABORTED service:SERVICE_OFF"
+    " service:SERVICE_ON",
+    "schedule": "periodic:ENDED periodic:none periodic:WAITING RUNNING service:SERVICE_OFF",
+    "stop": "RUNNING periodic:RUNNING service:SERVICE_ON periodic:WAITING",
+    "kill": "RUNNING periodic:RUNNING periodic:WAITING service:SERVICE_ON ENDED",
 }
 
 
@@ -180,7 +139,7 @@ POLICIES = {
     for action in _plan.ACTIONS
 }
 ANY_ACTION = st.sampled_from(("run", "run", "run", "schedule", "stop", "kill"))
-STARTS = {action: st.sampled_from(pairs) for action, pairs in BEGINNINGS.items()}
+STARTS = {action: st.sampled_from(words.split()) for action, words in BEGINNINGS.items()}
 NOISE = st.integers(0, 4)
 TOKEN_LIVES = st.sampled_from((900.0, 900.0, 70.0, 5.0))
 SKEWS = st.sampled_from((0.0, 3600.0, -3600.0))
@@ -192,18 +151,20 @@ FOREIGN = st.lists(st.tuples(seconds(0, 120), st.sampled_from(("run", "run", "ki
 @st.composite
 def worlds(draw: Any, actions: Any = ANY_ACTION) -> World:
     action = draw(actions)
-    kind, initial = draw(STARTS[action])
+    kind, _colon, initial = draw(STARTS[action]).rpartition(":")
     # Some of the worlds are calm: where everything goes wrong, only failures are seen.
     noise = draw(NOISE)
     begins, lasts, fault = draw(OUTAGES) if noise == 4 else (0.0, 0.0, "")
     return World(
-        etl=replace(draw(BEHAVIOURS), kind=kind, initial=initial),
-        reads=tuple(draw(READS)) if noise in (2, 4) else (),
-        writes=tuple(draw(WRITES)) if noise >= 2 else (),
-        outage=(begins, begins + lasts, fault) if fault else None,
-        refuse=draw(REFUSALS) if noise else (),
-        token_life=draw(TOKEN_LIVES),
-        skew=draw(SKEWS),
+        etl=replace(draw(BEHAVIOURS), kind=kind or "batch", initial=None if initial == "none" else initial),
+        faults={
+            "reads": tuple(draw(READS)) if noise in (2, 4) else (),
+            "writes": tuple(draw(WRITES)) if noise >= 2 else (),
+            "outage": (begins, begins + lasts, fault) if fault else None,
+            "refuse": draw(REFUSALS) if noise else (),
+            "token_life": draw(TOKEN_LIVES),
+            "skew": draw(SKEWS),
+        },
         options=draw(POLICIES[action]),
     )
 
@@ -214,13 +175,8 @@ def odd_worlds(draw: Any) -> World:
     world = draw(worlds())
     # A time that never moves cannot be told from that of a replica that lags behind.
     stamp = draw(st.sampled_from(("end", "start")))
-    return replace(
-        world,
-        etl=replace(world.etl, stamp=stamp),
-        lags=draw(LAGS),
-        forms=draw(ODD_FORMS),
-        foreign=draw(FOREIGN),
-    )
+    odd = {"lags": draw(LAGS), "forms": draw(ODD_FORMS), "foreign": draw(FOREIGN)}
+    return replace(world, etl=replace(world.etl, stamp=stamp), faults={**world.faults, **odd})
 
 
 WORLDS = worlds()
@@ -230,11 +186,8 @@ RUNS = worlds(st.just("run"))
 
 def play(world: World) -> tuple[dict[str, Any], Model, Task]:
     """Act in a world."""
-    clock = FakeClock()
-    model = world.model(clock)
-    task = Task(model.handle, clock)
-    result = task.act(**world.options)
-    return result, model, task
+    model, task = world.model()
+    return task.act(**world.options), model, task
 
 
 def check(world: World, result: dict[str, Any], model: Model, task: Task) -> None:
@@ -304,7 +257,7 @@ def changed_is_true(entry: dict[str, Any], etl: Any, world: World) -> None:
         # a stop whose answer was lost, and the end that it asked for came by itself: nobody can tell
         may_have_stopped = entry["outcome"] in ("stopped", "service_off") or (
             world.options.get("if_running") == "restart"
-            and any(fault is not None and fault[0] in AMBIGUOUS for fault in world.writes)
+            and any(fault is not None and fault[0] in AMBIGUOUS for fault in world.faults["writes"])
         )
         assert etl.executed or may_have_stopped, "changed, and nothing was done"
     if etl.executed and not entry["failed"] and entry["outcome"] != "nothing_to_do":
@@ -362,21 +315,19 @@ def test_success_is_true_on_odd_servers(world: World) -> None:
 @PROFILE
 @given(WORLDS)
 def test_check_mode_sends_nothing_and_tells_the_truth(world: World) -> None:
-    clock = FakeClock()
-    model = world.model(clock)
-    task = Task(model.handle, clock)
+    model, task = world.model()
     entry = task.act(**world.options, check_mode=True)["etl"]
     assert task.posts == []
     assert not model.etls[321].executed
     assert entry["task_execution_request_id"] is None
-    assert clock.elapsed <= SLACK
+    assert task.clock.elapsed <= SLACK
     if entry["failed"]:
         return
     # A quiet world keeps what check mode promised, unless it hangs on what the run under way will come to.
     foreseeable = world.etl.initial != "RUNNING" or (world.etl.left > 5 and world.options.get("if_running") != "queue")
-    if world.reads or world.outage or world.etl.self_start or not foreseeable:
+    if world.faults["reads"] or world.faults["outage"] or world.etl.self_start or not foreseeable:
         return
-    quiet = replace(world, reads=(), writes=(), outage=None, refuse=())
+    quiet = replace(world, faults={**world.faults, "reads": (), "writes": (), "outage": None, "refuse": ()})
     real = play(quiet)[0]["etl"]
     if real["outcome"] == "timed_out" and world.options.get("on_timeout", "leave") != "leave":
         # How long it takes is known to nobody beforehand; the stop after the deadline is the change.
@@ -387,9 +338,7 @@ def test_check_mode_sends_nothing_and_tells_the_truth(world: World) -> None:
 @PROFILE
 @given(RUNS, st.sampled_from((0.0, 5.0, 500.0)))
 def test_waiting_elsewhere_comes_to_the_same_truth(world: World, pause: float) -> None:
-    clock = FakeClock()
-    model = world.model(clock)
-    task = Task(model.handle, clock)
+    model, task = world.model()
     options = {**world.options, "wait": False, "on_timeout": "leave", "kill_after": None, "fail_on_warning": False}
     if options["if_running"] in ("queue", "restart"):
         options["if_running"] = "attach"
@@ -398,12 +347,12 @@ def test_waiting_elsewhere_comes_to_the_same_truth(world: World, pause: float) -
     if started["etl"]["outcome"] not in ("accepted", "nothing_to_do") or started["etl"]["before"] is None:
         return
     sent = list(etl.executed)
-    clock.pass_by(pause)
-    begun = clock.elapsed
+    task.clock.pass_by(pause)
+    begun = task.clock.elapsed
     entry = task.wait_for(baseline=started["etls"], wait_timeout=600)["etl"]
     assert etl.executed == sent, "etl_wait sends nothing"
     assert not entry["changed"]
-    assert clock.elapsed - begun <= 600 + 300 + SLACK
+    assert task.clock.elapsed - begun <= 600 + 300 + SLACK
     readable({"msg": entry["msg"]}, entry)
     if entry["outcome"] == "succeeded":
         last = [run for run in etl.runs if run.ended is not None][-1]
@@ -414,10 +363,8 @@ def test_waiting_elsewhere_comes_to_the_same_truth(world: World, pause: float) -
 @given(WORLDS, st.integers(1, 4), st.integers(2, 6))
 def test_several_at_once(world: World, max_parallel: int, count: int) -> None:
     """In threads: which ETL meets which fault is open, the promises are not."""
-    clock = FakeClock()
-    ids = tuple(range(101, 101 + count))
-    model = world.model(clock, ids)
-    task = Task(model.handle, clock)
+    ids = range(101, 101 + count)
+    model, task = world.model(*ids)
     options = {**ACT, **world.options, "etl_id": list(ids), "max_parallel": max_parallel}
     result = task.act(**options)
     assert [entry["etl_id"] for entry in result["etls"]] == list(ids)

@@ -20,6 +20,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import
     plan,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import NEVER, EtlStatus
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import ACT
 
 T1, T2 = "2026-11-22T01:00:00Z", "2026-11-22T02:00:00Z"
 #: 02:00:00Z on that day.
@@ -45,6 +46,19 @@ def test_every_cell_of_the_table(action, state, do):
     assert decision.outcome == "nothing_to_do"
     assert decision.reason
     assert bool(decision.warning) == (state == "HIBERNATING")
+
+
+def test_the_defaults_are_those_of_the_module():
+    defaults = Policy("run")._asdict()
+    assert {name: value for name, value in defaults.items() if name in ACT} == {
+        name: ACT[name] for name in defaults if name in ACT
+    }
+    assert not defaults["check_mode"]
+
+
+@pytest.mark.parametrize(("state", "reason"), [(NEVER, "it has never run"), ("ENDED", "nothing is executing")])
+def test_why_a_run_is_needed(state, reason):
+    assert plan(Policy("run"), status(state)).reason == reason
 
 
 def test_an_unknown_word_is_named_in_the_warning():
@@ -80,7 +94,7 @@ def test_if_running_decides_only_about_running(if_running, state):
         (NEVER, None, None, T2_SECONDS, False),
         ("SERVICE_OFF", "OK", T1, T2_SECONDS, False),
         # a little in the future: two clocks; far in the future: nobody knows
-        ("ENDED", "OK", T2, T2_SECONDS - 299, True),
+        ("ENDED", "OK", T2, T2_SECONDS - 300, True),
         ("ENDED", "OK", T2, T2_SECONDS - 301, False),
     ],
 )
@@ -278,7 +292,17 @@ def test_polls_grow_sparse(since, interval, active, expected):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2.0 h"), (172800, "2.0 days")]
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7199, "120 min"),
+        (7200, "2.0 h"),
+        (172799, "48.0 h"),
+        (172800, "2.0 days"),
+        (8640000, "100.0 days"),
+    ],
 )
 def test_lengths_of_time_in_words(seconds, words):
     assert describe_seconds(seconds) == words

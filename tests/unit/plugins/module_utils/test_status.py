@@ -30,6 +30,7 @@ FULL = {"status": "ENDED", "task_id": 321, "exit_code": "OK", "last_exec_ts": "2
         ({**FULL, "status": "hibernating"}, EtlStatus("HIBERNATING", "OK", "2022-09-08T14:56:28Z")),
         ({**FULL, "exit_code": None}, EtlStatus("ENDED", None, "2022-09-08T14:56:28Z")),
         ({**FULL, "exit_code": 0}, EtlStatus("ENDED", "0", "2022-09-08T14:56:28Z")),
+        ({**FULL, "exit_code": "X" * 61}, EtlStatus("ENDED", "X" * 60, "2022-09-08T14:56:28Z")),
         ({**FULL, "last_exec_ts": ""}, EtlStatus("ENDED", "OK")),
         ({**FULL, "last_exec_ts": {"seconds": 5}}, EtlStatus("ENDED", "OK")),
         # no value

@@ -15,31 +15,8 @@ from unittest import mock
 
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _actions, _run_files
-from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import FORMS, Behaviour, Model
-from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import FakeClock, Task, answer
-
-
-class World:
-    """A model with one ETL, and tasks for it. C(twist) may replace the answer to a status request."""
-
-    def __init__(self, faults: Any = None, **behaviour: Any) -> None:
-        self.clock = FakeClock()
-        self.model = Model(self.clock, {321: Behaviour(**behaviour)}, **(faults or {}))
-        self.etl = self.model.etls[321]
-        self.twist: Any = lambda data: None
-        self.looks = 0
-        self.task = Task(self._handle, self.clock)
-
-    def _handle(self, exchange: Any) -> Any:
-        result = self.model.handle(exchange)
-        if exchange.path.endswith("/status"):
-            self.looks += 1
-            return self.twist(self.looks) or result
-        return result
-
-    def act(self, action: str = "run", **options: Any) -> dict[str, Any]:
-        entry: dict[str, Any] = self.task.act(action=action, **options)["etl"]
-        return entry
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import FORMS, World
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import answer
 
 
 def shown(state: Any, exit_code: Any = "OK", time: Any = "2027-01-14T08:00:00Z") -> Any:
@@ -53,7 +30,7 @@ def shown(state: Any, exit_code: Any = "OK", time: Any = "2027-01-14T08:00:00Z")
 @pytest.mark.parametrize("fault", [None, ("reset", False)])
 def test_an_older_answer_or_one_without_a_time_is_no_run(time, fault):
     w = World({"writes": (fault,)}, starts=False, initial_age=3600)
-    w.twist = lambda look: shown("ENDED", time=time) if look > 1 else None
+    w.look = lambda look: shown("ENDED", time=time) if look > 1 else None
     entry = w.act(start_timeout=60)
     assert entry["failed"]
     assert entry["outcome"] in ("not_started", "unconfirmed")
@@ -64,12 +41,7 @@ def test_an_older_answer_or_one_without_a_time_is_no_run(time, fault):
 def test_a_baseline_or_an_answer_without_a_time_proves_nothing(form, first):
     w = World(starts=False)
 
-    def twist(look):
-        if (look == 1) is first:
-            return answer(200, FORMS[form](dict(w.etl.status().json())))
-        return None
-
-    w.twist = twist
+    w.look = lambda look: answer(200, FORMS[form](dict(w.etl.status().json()))) if (look == 1) is first else None
     entry = w.act(start_timeout=60)
     assert (entry["outcome"], entry["failed"]) == ("not_started", True)
 
@@ -79,7 +51,7 @@ def test_a_baseline_or_an_answer_without_a_time_proves_nothing(form, first):
 )
 def test_a_time_in_the_far_future_is_no_run_and_a_mislabeled_zone_is_one(time, outcome):
     w = World(starts=False, initial_age=3600)
-    w.twist = lambda look: shown("ENDED", time=time) if look > 1 else None
+    w.look = lambda look: shown("ENDED", time=time) if look > 1 else None
     entry = w.act(start_timeout=60)
     assert entry["outcome"] == outcome
     assert any("in the future" in text for text in w.task.warnings) == (outcome == "not_started")
@@ -94,7 +66,7 @@ def test_an_engine_that_is_late_is_not_outrun_by_a_replica():
 def test_a_foreign_run_before_the_request_is_not_taken_for_ours():
     # The baseline comes from a replica that lags behind; the run that it hides ended before the request.
     w = World(start_lag=200, duration=20, exit_code="ERROR", initial_age=5)
-    w.twist = lambda look: shown("ENDED", time="2027-01-14T08:00:00Z") if look == 1 else None
+    w.look = lambda look: shown("ENDED", time="2027-01-14T08:00:00Z") if look == 1 else None
     entry = w.act()
     assert (entry["outcome"], entry["changed"]) == ("failed", True)
 
@@ -102,28 +74,28 @@ def test_a_foreign_run_before_the_request_is_not_taken_for_ours():
 @pytest.mark.parametrize("action", ["stop", "kill"])
 def test_stop_and_kill_do_not_believe_an_old_answer(action):
     w = World(initial="RUNNING", left=1e6, stop_lag=None, kill_lag=1e6, stamp="start")
-    w.twist = lambda look: shown("ENDED") if look in (2, 4) else None
+    w.look = lambda look: shown("ENDED") if look in (2, 4) else None
     entry = w.act(action, wait_timeout=60)
     assert (entry["outcome"], entry["failed"]) == ("timed_out", True)
 
 
 def test_an_old_aborted_does_not_end_a_run():
     w = World(duration=100, initial_age=60)
-    w.twist = lambda look: shown("ABORTED", "ERROR") if look in (3, 5) else None
+    w.look = lambda look: shown("ABORTED", "ERROR") if look in (3, 5) else None
     assert w.act()["outcome"] == "succeeded"
 
 
 def test_a_wait_does_not_believe_an_old_answer():
     w = World(start_lag=30, duration=100)
     started = w.task.act(wait=False)
-    w.twist = lambda look: shown("ENDED", time="2027-01-13T08:00:00Z") if look in (2, 3) else None
-    assert w.task.wait_for(baseline=started["etls"])["etl"]["outcome"] == "succeeded"
+    w.look = lambda look: shown("ENDED", time="2027-01-13T08:00:00Z") if look in (2, 3) else None
+    assert w.wait_for(started)["outcome"] == "succeeded"
 
 
 @pytest.mark.parametrize("action", ["run", "schedule"])
 def test_a_time_in_the_future_proves_nothing(action):
     w = World(starts=False)
-    w.twist = lambda look: shown("ENDED", time="2099-01-01T00:00:00Z") if look > 1 else None
+    w.look = lambda look: shown("ENDED", time="2099-01-01T00:00:00Z") if look > 1 else None
     entry = w.act(action, start_timeout=60, wait_timeout=90)
     assert (entry["failed"], entry["evidence"]) == (True, None)
     assert "future" in w.task.warnings[0]
@@ -132,7 +104,7 @@ def test_a_time_in_the_future_proves_nothing(action):
 def test_a_baseline_without_a_time_and_the_end_of_the_very_second():
     # The other run ended just before the request, in the same second of the server's clock.
     w = World(starts=False, initial_age=0)
-    w.twist = lambda look: shown("ENDED", time="a while ago") if look == 1 else None
+    w.look = lambda look: shown("ENDED", time="a while ago") if look == 1 else None
     assert w.act(start_timeout=60)["outcome"] == "not_started"
 
 
@@ -140,7 +112,7 @@ def test_a_gap_in_the_polls_does_not_prove_an_end():
     # RUNNING is real; a replica that lags behind answers before and after polls that fail.
     w = World(start_lag=5, duration=900, exit_code="ERROR", initial_age=60)
     old = shown("ENDED", time=w.etl.stamp)
-    w.twist = lambda look: (
+    w.look = lambda look: (
         None if w.etl.state != "RUNNING" or look % 20 < 2 else old if look % 20 in (2, 15) else answer(502)
     )
     entry = w.act(start_timeout=30)
@@ -150,7 +122,7 @@ def test_a_gap_in_the_polls_does_not_prove_an_end():
 def test_replicas_that_show_an_earlier_run_late_prove_nothing():
     w = World(starts=False, stamp="start", initial_age=60)
     old = shown("RUNNING", time=w.etl.stamp)
-    w.twist = lambda look: old if look in (3, 5, 7) else None
+    w.look = lambda look: old if look in (3, 5, 7) else None
     entry = w.act(start_timeout=60)
     assert (entry["outcome"], entry["failed"]) == ("unconfirmed", True)
     assert "time of its last run is the same as before" in entry["msg"]
@@ -159,7 +131,7 @@ def test_replicas_that_show_an_earlier_run_late_prove_nothing():
 def test_a_stop_does_not_believe_for_seconds_what_was_shown_before():
     w = World(initial="RUNNING", left=1e6, stop_lag=None, stamp="end")
     old = shown("ENDED", time=w.etl.stamp)
-    w.twist = lambda look: None if look == 1 or look % 7 == 0 else old
+    w.look = lambda look: None if look == 1 or look % 7 == 0 else old
     assert w.act("stop", wait_timeout=100)["outcome"] == "timed_out"
 
 
@@ -176,7 +148,7 @@ def test_the_end_of_a_schedule_is_confirmed_sooner_than_that_of_a_run():
 @pytest.mark.parametrize(("action", "posts"), [("run", []), ("stop", ["stop"]), ("kill", ["kill"])])
 def test_two_empty_answers_in_a_row_are_not_believed(action, posts):
     w = World(initial="RUNNING", left=100, stop_lag=1)
-    w.twist = lambda look: answer(200 if look == 1 else 204) if look <= 2 else None
+    w.look = lambda look: answer(200 if look == 1 else 204) if look <= 2 else None
     w.act(action)
     assert w.task.posts == posts
 
@@ -210,42 +182,35 @@ def test_a_refused_escalation_does_not_end_the_wait():
     entry = w.act("stop", kill_after=20)
     assert (entry["outcome"], entry["failed"]) == ("stopped", False)
     assert any("Another request to end" in text for text in w.task.warnings)
+    assert w.task.posts == ["stop", "kill"]
 
 
 def test_a_foreign_abort_is_no_accepted_request():
     w = World({"writes": (("reset", False),)})
-    w.twist = lambda look: shown("ABORTED", "ERROR", w.etl.stamp) if look > 1 else None
+    w.look = lambda look: shown("ABORTED", "ERROR", w.etl.stamp) if look > 1 else None
     entry = w.act(wait=False, start_timeout=30)
     assert (entry["outcome"], entry["failed"]) == ("unconfirmed", True)
 
 
 def test_a_service_answer_beside_running_is_a_batch_run():
     w = World(duration=60)
-    handle = w._handle
-
-    def handler(exchange):
-        result = handle(exchange)
-        if exchange.path.endswith("/run"):
-            return answer(200, {"task_execution_request_id": -1, "request_status": "OK"})
-        return result
-
-    w.task = Task(handler, w.clock)
+    receipt = answer(200, {"task_execution_request_id": -1, "request_status": "OK"})
+    w.before = lambda exchange: w.model.handle(exchange) and receipt if exchange.path.endswith("/run") else None
     assert w.act()["outcome"] == "succeeded"
 
 
 @pytest.mark.parametrize("executed", [True, False])
 def test_a_third_request_status_is_followed(executed):
     w = World(duration=30)
-    handle = w._handle
 
-    def handler(exchange):
+    def odd(exchange):
         if exchange.path.endswith("/run"):
             if executed:
-                handle(exchange)
+                w.model.handle(exchange)
             return answer(200, {"task_execution_request_id": 5, "request_status": "WARNING"})
-        return handle(exchange)
+        return None
 
-    w.task = Task(handler, w.clock)
+    w.before = odd
     entry = w.act()
     expected = ("succeeded", True) if executed else ("unconfirmed", False)
     assert (entry["outcome"], entry["changed"]) == expected
@@ -254,7 +219,7 @@ def test_a_third_request_status_is_followed(executed):
 
 def test_an_undocumented_end_claims_nothing():
     w = World(duration=20)
-    w.twist = lambda look: (
+    w.look = lambda look: (
         answer(200, {"status": "FINISHED_OK", "exit_code": "OK", "last_exec_ts": w.etl.stamp})
         if w.etl.runs and w.etl.current is None
         else None
@@ -280,7 +245,7 @@ def test_an_undocumented_end_claims_nothing():
 )
 def test_without_a_baseline_a_failure_fails_and_the_rest_warns(behaviour, outcome, failed):
     w = World(**behaviour)
-    entry = w.task.wait_for()["etl"]
+    entry = w.wait_for()
     assert (entry["outcome"], entry["failed"]) == (outcome, failed)
     assert failed or "Set baseline" in w.task.warnings[0]
 
@@ -309,6 +274,8 @@ def test_a_pending_request_is_followed_by_a_later_task(folder):
     w = World(start_lag=500, duration=20)
     first = w.act(start_timeout=30, request_notes=folder)
     assert first["outcome"] == "not_started"
+    checked = w.act(check_mode=True, request_notes=folder)
+    assert (checked["outcome"], checked["attached"], checked["changed"]) == ("nothing_to_do", True, False)
     again = w.act(start_timeout=900, request_notes=folder)
     assert (again["outcome"], again["attached"], again["changed"]) == ("succeeded", True, False)
     assert "followed instead of sent again" in again["msg"]

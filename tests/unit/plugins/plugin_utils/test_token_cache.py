@@ -101,7 +101,7 @@ def test_the_second_use_finds_the_token_of_the_first(ask, server):
     assert server.calls == 1
 
 
-def test_only_we_can_read_the_files(ask, folder):
+def test_only_we_can_read_the_files_and_they_hold_no_key(ask, folder):
     old = os.umask(0)
     try:
         ask()
@@ -110,14 +110,8 @@ def test_only_we_can_read_the_files(ask, folder):
     files = list(folder.iterdir())
     assert len(files) == 2
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
-
-
-def test_no_key_is_in_the_file_or_its_name(ask, folder):
-    ask()
-    everything = " ".join([path.name + path.read_text() for path in folder.iterdir()])
-    assert "the-secret" not in everything
-    assert "the-access-key" not in everything
-    assert "helix.test" not in everything
+    everything = " ".join([path.name + path.read_text() for path in files])
+    assert [value for value in (*IDENTITY.values(), "helix.test") if value in everything] == []
 
 
 @pytest.mark.parametrize("name", sorted(IDENTITY))
@@ -127,29 +121,25 @@ def test_other_keys_or_addresses_have_another_token(ask, name):
     assert ask() == "token-1"
 
 
-def test_a_token_is_replaced_when_its_time_is_over(ask, clock):
+@pytest.mark.parametrize(
+    ("passed", "set_back", "token"),
+    [
+        (USABLE - 1, 0.0, "token-1"),
+        (USABLE, 0.0, "token-2"),
+        # A clock that was set back, by more and by less than the time that passed: the one that cannot be set counts.
+        (USABLE - 10, 3600.0, "token-1"),
+        (USABLE - 10, 500.0, "token-1"),
+        (USABLE + 10, 3600.0, "token-2"),
+        # Set forward, or the machine was suspended: the wall clock counts.
+        (USABLE - 10, -3600.0, "token-2"),
+        (0.0, -USABLE, "token-2"),
+    ],
+)
+def test_a_token_is_replaced_when_its_time_is_over(ask, clock, passed, set_back, token):
     ask()
-    clock.time += USABLE - 1
-    assert ask() == "token-1"
-    clock.time += 1
-    assert ask() == "token-2"
-    assert ask() == "token-2"
-
-
-@pytest.mark.parametrize("set_back", [3600.0, 500.0, -3600.0])
-def test_a_clock_that_was_set_gives_out_no_token_that_is_over(ask, clock, set_back):
-    ask()
-    clock.time += USABLE - 10
+    clock.time += passed
     clock.set_back = set_back
-    assert ask() == ("token-1" if set_back > 0 else "token-2"), "the clock that cannot be set counts"
-    clock.time += 20
-    assert ask() == "token-2"
-
-
-def test_after_a_sleep_of_the_machine_the_wall_clock_counts(ask, clock):
-    ask()
-    clock.set_back = -USABLE
-    assert ask() == "token-2"
+    assert [ask(), ask()] == [token, token]
 
 
 @pytest.mark.parametrize(
@@ -181,36 +171,25 @@ def test_a_corrupt_entry_is_ignored_and_replaced(ask, folder, content):
 PLANTED = json.dumps({"token": "planted", "wall": 1800000000.0, "monotonic": 10000.0, "usable": 840.0})
 
 
-def test_the_planted_entry_would_be_used_if_it_were_ours(ask, folder):
-    ask()
-    entry_of(folder).write_text(PLANTED)
-    assert ask() == "planted"
+def of_the_user(entry, monkeypatch):
+    entry.write_text(PLANTED)
 
 
-def test_an_entry_behind_a_link_is_ignored(ask, folder, tmp_path):
-    ask()
-    entry = entry_of(folder)
-    elsewhere = tmp_path / "elsewhere"
+def behind_a_link_of_its_own(entry, monkeypatch):
+    elsewhere = entry.parent.parent / "elsewhere"
     elsewhere.write_text(PLANTED)
     elsewhere.chmod(0o600)
     entry.unlink()
     entry.symlink_to(elsewhere)
-    assert ask() == "token-2"
-    assert elsewhere.read_text() == PLANTED, "nothing is written through the link"
-    assert not entry.is_symlink()
 
 
-def test_an_entry_that_others_can_read_is_ignored(ask, folder):
-    ask()
-    entry_of(folder).write_text(PLANTED)
-    entry_of(folder).chmod(0o644)
-    assert ask() == "token-2"
-    assert stat.S_IMODE(entry_of(folder).stat().st_mode) == 0o600
+def readable_for_others(entry, monkeypatch):
+    entry.write_text(PLANTED)
+    entry.chmod(0o644)
 
 
-def test_an_entry_of_somebody_else_is_ignored(ask, folder, monkeypatch):
-    ask()
-    entry_of(folder).write_text(PLANTED)
+def of_another_user(entry, monkeypatch):
+    entry.write_text(PLANTED)
     real = os.fstat
 
     def foreign(descriptor):
@@ -221,16 +200,33 @@ def test_an_entry_of_somebody_else_is_ignored(ask, folder, monkeypatch):
         return os.stat_result(values)
 
     monkeypatch.setattr(_run_files.os, "fstat", foreign)
-    assert ask() == "token-2"
 
 
-def test_a_pipe_in_the_place_of_the_entry_does_not_hang(ask, folder):
-    ask()
-    entry = entry_of(folder)
+def a_pipe(entry, monkeypatch):
     entry.unlink()
     os.mkfifo(entry, 0o600)
-    assert ask() == "token-2"
-    assert ask() == "token-2"
+
+
+@pytest.mark.parametrize(
+    ("plant", "token"),
+    [
+        (of_the_user, "planted"),
+        (behind_a_link_of_its_own, "token-2"),
+        (readable_for_others, "token-2"),
+        (of_another_user, "token-2"),
+        (a_pipe, "token-2"),
+    ],
+)
+def test_only_a_private_file_of_the_user_is_believed(ask, folder, tmp_path, monkeypatch, plant, token):
+    ask()
+    entry = entry_of(folder)
+    plant(entry, monkeypatch)
+    assert ask() == token
+    assert entry.is_file()
+    assert not entry.is_symlink()
+    assert stat.S_IMODE(entry.stat().st_mode) == 0o600
+    for elsewhere in tmp_path.glob("elsewhere"):
+        assert elsewhere.read_text() == PLANTED, "nothing is written through the link"
 
 
 def missing(folder):
@@ -291,47 +287,40 @@ def test_a_full_disk_costs_the_cache_and_not_the_token(ask, folder, server, monk
     assert sorted(path.suffix for path in folder.iterdir()) == [".lock"]
 
 
-def test_refused_keys_are_not_tried_again_for_a_while(ask, server, clock):
-    server.errors = [
-        AuthenticationError("The login was refused.", http_status=401, remedy="Check them.", server_message="no")
-    ]
-    with pytest.raises(AuthenticationError):
+REJECTED = AuthenticationError("The login was refused.", http_status=401, remedy="Check them.", server_message="no")
+
+
+@pytest.mark.parametrize(
+    ("error", "passed", "identity", "asks_again"),
+    [
+        (REJECTED, REFUSED_SECONDS - 1, IDENTITY, False),
+        (REJECTED, REFUSED_SECONDS, IDENTITY, True),
+        (REJECTED, 0, {**IDENTITY, "access_secret_key": "the right one"}, True),
+        # A server that was away
+        (TransportError("No connection."), 0.1, IDENTITY, True),
+    ],
+)
+def test_only_rejected_keys_are_not_tried_again_for_a_while(ask, server, clock, error, passed, identity, asks_again):
+    server.errors = [error]
+    with pytest.raises(type(error)):
         ask()
-    clock.time += REFUSED_SECONDS - 1
+    server.errors = []
+    clock.time += passed
+    if asks_again:
+        assert ask(identity) == "token-2"
+        return
     with pytest.raises(HelixError) as caught:
-        ask()
+        ask(identity)
     assert caught.value.sentence() == "The login was refused. Check them."
-    assert (caught.value.http_status, caught.value.kind) == (401, "authentication")
-    assert caught.value.server_message == "no"
-    assert server.calls == 1
-    server.errors = []
-    clock.time += 1
-    assert ask() == "token-2"
-
-
-def test_other_keys_are_tried_at_once(ask, server):
-    server.errors = [AuthenticationError("The login was refused.", http_status=401)]
-    with pytest.raises(AuthenticationError):
-        ask()
-    server.errors = []
-    assert ask({**IDENTITY, "access_secret_key": "the right one"}) == "token-2"
-
-
-def test_a_server_that_was_away_is_asked_again(ask, server, clock):
-    server.errors = [TransportError("No connection.")]
-    with pytest.raises(TransportError):
-        ask()
-    server.errors = []
-    clock.time += 0.1
-    assert ask() == "token-2"
+    facts = (caught.value.http_status, caught.value.kind, caught.value.server_message)
+    assert (facts, server.calls) == ((401, "authentication", "no"), 1)
 
 
 def test_a_wrong_option_is_told_to_everybody_as_such(ask, server):
     server.errors = [OptionError("The option url is missing.")]
-    with pytest.raises(OptionError):
-        ask()
-    with pytest.raises(OptionError):
-        ask()
+    for _use in range(2):
+        with pytest.raises(OptionError):
+            ask()
 
 
 def test_no_step_that_is_told_holds_a_secret(ask, clock, said):
