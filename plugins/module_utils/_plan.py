@@ -223,7 +223,7 @@ def judge_schedule(before: EtlStatus, status: EtlStatus, since: float | None = N
 
 
 def judge_idle(before: EtlStatus, status: EtlStatus, action: str, times_none: int = 0) -> Verdict | None:
-    """Whether a stop or kill took effect: nothing executes, and a schedule that kill was to cancel is gone.
+    """Whether a stop or kill took effect: nothing executes, and kill has canceled the schedule.
 
     :param times_none: how often in a row the server gave no value; a single one proves nothing.
     """

@@ -70,7 +70,7 @@ def missing_packages() -> str | None:
 
 
 def build_tenant(options: argparse.Namespace) -> Any:
-    # Imported late so that `--help` needs no library, and a mistyped option is reported at once.
+    # Imported late so that `--help` needs no library, and a mistyped option is reported immediately.
     from .control import apply_profile, read_object, scenario_from
     from .settings import InputError
     from .tenant import Identity, Tenant
