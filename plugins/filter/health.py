@@ -133,7 +133,7 @@ METRICS = {
     "helix_etl_last_success_age_seconds": "Seconds since the last run, if it succeeded. Absent if it did not.",
     "helix_etl_healthy": "Whether the verdict on the ETL is healthy.",
     "helix_etl_state": "The state of the ETL, as the label state. Always 1.",
-    "helix_etl_info": "Verdict, expectation and labels of the ETL. Always 1.",
+    "helix_etl_info": "Verdict, expectation, and labels of the ETL. Always 1.",
 }
 
 

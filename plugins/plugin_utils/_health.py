@@ -95,8 +95,8 @@ def duration(value: Any, what: str) -> float | None:
         found = _DURATION.fullmatch(str(value).strip().lower())
         if isinstance(value, bool) or not found:
             raise HealthError(
-                f"{what} is {value!r}, which is not a duration. Use seconds, or a number with s, m, h or d,"
-                " for example 90m, 26h or 2d."
+                f"{what} is {value!r}, which is not a duration. Use seconds, or a number with s, m, h, or d,"
+                " for example, 90m, 26h, or 2d."
             )
         seconds = float(found[1]) * _UNITS[found[2] or "s"]
     if not 0 < seconds <= 1e9:

@@ -56,7 +56,7 @@ class Behavior:
 
     name: str = ""  # default: ETL <id>
     kind: Literal["batch", "periodic", "service"] = "batch"
-    duration: Optional[Seconds] = 5  # null: until it is finished, stopped or killed
+    duration: Optional[Seconds] = 5  # null: until it is finished, stopped, or killed
     exit: Word = "OK"  # of its runs; any word
     exits: list[Word] = field(default_factory=list)  # of the next runs, one each; then `exit` again
     start_lag: Seconds = 0  # from accepting to RUNNING; the old state shows meanwhile
@@ -122,7 +122,7 @@ class Settings:
     status_code: Literal[200, 204] = 200  # of a status answer that has a body
     # zone: +02:00; no_zone: without Z; space: no T and no Z. A list: one after the other, from answer to answer
     time_format: Union[TimeFormat, list[TimeFormat]] = "z"
-    words_case: Literal["as_is", "lower", "title"] = "as_is"  # of states, exits and request_status
+    words_case: Literal["as_is", "lower", "title"] = "as_is"  # of states, exits, and request_status
     state_words: dict[str, Word] = field(default_factory=dict)  # what is shown instead, such as {"RUNNING": "BUSY"}
     exit_words: dict[str, Word] = field(default_factory=dict)
     request_words: dict[str, Word] = field(default_factory=dict)
