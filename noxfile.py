@@ -96,7 +96,7 @@ def venv(session: nox.Session, name: str, pins: str = "", core: str = "", python
         call(session, [*install, "--no-deps", "-r", folder / "pins.txt"])
         if core:
             call(session, [*install, core])
-        # Ansible, Python, and linters find the collection by this link, whatever the checkout's folder is called.
+        # Ansible, Python, and linters find the collection by this link, independently of the name of the checkout.
         collections = next(folder.glob("lib/python3.*/site-packages")) / "ansible_collections"
         (collections / NAMESPACE).mkdir(parents=True, exist_ok=True)
         (collections / NAMESPACE / NAME).symlink_to(ROOT)
@@ -127,7 +127,7 @@ def core_environment(session: nox.Session, core: str) -> Run:
 
 
 def copy_of_checkout(session: nox.Session, target: Path) -> Path:
-    """Copy the files that git knows or would add: ansible-galaxy and ansible-test take everything that lies around."""
+    """Copy the files that git knows or would add: ansible-galaxy and ansible-test take all files in a folder."""
     shutil.rmtree(target, ignore_errors=True)
     listed = call(session, ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], silent=True)
     for name in filter(None, listed.split("\0")):
@@ -150,7 +150,7 @@ def installed(session: nox.Session, run: Run, name: str) -> tuple[Path, dict[str
 
 
 def ansible_test(session: nox.Session, run: Run, proof: str, words: str) -> None:
-    """Run ansible-test without containers; it ends well if it finds nothing to test, so look for a proof."""
+    """Run ansible-test without containers; it succeeds if it finds nothing to test, so require a proof."""
     # ansible-test follows no link, and takes the files of the git repository around it.
     tree = copy_of_checkout(session, CACHE / "ansible-test" / "ansible_collections" / NAMESPACE / NAME)
     call(session, ["git", "init", "--quiet", tree])
@@ -307,7 +307,7 @@ def importer(session: nox.Session) -> None:
 @each_core
 def sanity(session: nox.Session, core: str) -> None:
     """Run ansible-test sanity with each ansible-core, or with CORE"""
-    # The release candidate takes its pylint from a source code host. The other versions run the same check.
+    # The release candidate installs pylint from a source code host. The other versions run the same check.
     words = "sanity --skip-test pylint" if core == "2.22" else "sanity"
     ansible_test(session, core_environment(session, core), 'Running sanity test "validate-modules"', words)
 

@@ -16,7 +16,7 @@ class ActionModule(HelixAction):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        # As JSON, the table of an ad-hoc run would be one long line. A failed task shows its message in any case.
+        # In the JSON of an ad hoc run, the table would be one long line. A failed task always shows its message.
         if "checks" in result and not result.get("failed") and not self._task.no_log:
             for line in str(result["msg"]).splitlines():
                 self._show(line)

@@ -14,7 +14,7 @@ from ..plugin_utils._plain import items, plain
 
 Record = Mapping[str, Any]
 
-#: Options that are an error, or mean nothing, for some steps; as a default they are left out there.
+#: Options that are invalid or have no meaning for some steps. As defaults, they are left out there.
 ONLY_RUN = ("max_age", "if_running", "on_timeout")
 ONLY_WAITING = ("if_running", "on_timeout", "fail_on_warning")
 PROPERTIES = ("run_execution_properties", "secret_run_execution_properties")
@@ -60,7 +60,7 @@ def _options(action: str, step: Mapping[str, Any], defaults: Mapping[str, Any]) 
 
 
 def _truth(value: object) -> bool:
-    """As Ansible's filter bool."""
+    """As the filter bool of Ansible."""
     return value.lower() in ("true", "yes", "on", "1") if isinstance(value, str) else value in (True, 1)
 
 
@@ -113,7 +113,7 @@ def chain_cleanup(records: Sequence[Record], info: Mapping[str, Any] | None = No
     if info is None:
         return candidates
     executing = {etl["etl_id"]: etl["executing"] for etl in info.get("etls") or [] if "executing" in etl}
-    # A stop changes nothing where nothing executes, so it is also right where the state could not be read.
+    # A stop has no effect on an idle ETL, so it is also used if the state could not be read.
     return [etl_id for etl_id in candidates if executing.get(etl_id, method == "stop")]
 
 
@@ -170,9 +170,9 @@ def _told(records: Sequence[Record], names: Mapping[str, Any], cleanup: Mapping[
     if left:
         yield f"Not reached: {', '.join(left)}."
     if cleanup.get("etls"):
-        yield "Ended by the clean-up: " + " ".join(etl["msg"] for etl in cleanup["etls"])
+        yield "Ended by the cleanup: " + " ".join(etl["msg"] for etl in cleanup["etls"])
     if cleanup.get("failed"):
-        yield f"The clean-up failed too: {cleanup.get('msg', '')}"
+        yield f"The cleanup failed, too: {cleanup.get('msg', '')}"
 
 
 def chain_lines(result: Mapping[str, Any]) -> list[str]:
@@ -213,7 +213,7 @@ def _words(outcome: object) -> str:
 
 
 class FilterModule:
-    """What Ansible loads."""
+    """The filters, for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {

@@ -61,7 +61,7 @@ def _cells(v: Mapping[str, Any]) -> list[str]:
 
 
 def _exit_code(v: Mapping[str, Any]) -> str:
-    """Beside RUNNING stands the exit code of the run before."""
+    """The exit code; beside RUNNING, it belongs to the previous run."""
     return "" if v["executing"] else v["exit_code"] or ""
 
 
@@ -74,7 +74,7 @@ COLUMNS = (
 
 
 def as_csv(judged: Mapping[str, Any]) -> str:
-    """For spreadsheets: a text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    """For spreadsheets. An apostrophe precedes text that a spreadsheet would read as a formula."""
     target = io.StringIO()
     writer = csv.writer(target)
     writer.writerow(COLUMNS)
@@ -228,7 +228,7 @@ def _row(v: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _chain(chain: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:
-    """The time line of a chain: one line for each ETL, and for each step that came to none."""
+    """The timeline of a chain: one row for each ETL, and for each step that reached none."""
     steps = chain.get("steps") or []
     times = [_times(etl) for step in steps for etl in step["etls"] if etl.get("timeline")]
     first = min((begin for begin, _work, _end in times), default=0.0)
@@ -257,7 +257,7 @@ def _chain(chain: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]
 
 
 def _times(etl: Mapping[str, Any]) -> tuple[float, float, float]:
-    """When it was requested, when it was first seen at work, and when it ended."""
+    """When it was requested, when it was first seen running, and when it ended."""
     stamps = [(at, point) for point in etl["timeline"] if (at := parse_rfc3339(point["at"])) is not None]
     begin = parse_rfc3339(etl.get("started_at")) or (stamps[0][0] if stamps else 0.0)
     work = next((at for at, point in stamps if point.get("status") in ("RUNNING", "SERVICE_ON")), begin)
@@ -286,7 +286,7 @@ def _took(seconds: float) -> str:
 
 
 class FilterModule:
-    """Ansible finds the filters here."""
+    """The filters, for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"etl_health": etl_health, "etl_health_report": etl_health_report, "etl_health_page": etl_health_page}

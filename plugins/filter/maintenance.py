@@ -13,7 +13,7 @@ from typing import Any
 from ..plugin_utils._plain import plain
 
 Etl = Mapping[str, Any]
-#: What a module returned, as registered.
+#: The registered result of a module.
 Result = Mapping[str, Any]
 
 #: States in which nothing executes and nothing is scheduled.
@@ -100,7 +100,7 @@ def maintenance_merge(
 
 
 def _recorded(etl: Etl, old: Etl, entries: Sequence[Etl]) -> dict[str, Any]:
-    """What is known of one ETL. What an unfinished maintenance recorded is only added to."""
+    """The record of one ETL. The record of an unfinished maintenance is only extended."""
     status = etl["status"]
     ended = [_status(entry, "before") for entry in entries if entry["changed"]]
     # The state after a stop shows whether the run belongs to a schedule.
@@ -337,7 +337,7 @@ def _label(etl_id: int, name: object) -> str:
 
 
 class FilterModule:
-    """What Ansible loads."""
+    """The filters, for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {

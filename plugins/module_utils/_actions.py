@@ -1,9 +1,9 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The work of the modules, from options to results: which ETLs are meant, and what the task returns.
+"""The work of the modules, from options to results: which ETLs are selected, and what the task returns.
 
-Private to this collection. Knows nothing of C(AnsibleModule).
+Private to this collection. Does not use C(AnsibleModule).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ._status import NEVER, EtlStatus, from_public, matches, parse_rfc3339
 Warn = Callable[[str], None]
 #: One of these options names the ETLs.
 SELECTORS = ("etl_id", "etl_name", "name_pattern")
-#: The words of C(last_result), as the exit code or state that they stand for.
+#: The values of C(last_result), as exit codes or states.
 LAST_RESULTS: dict[str, Callable[[EtlStatus], bool]] = {
     "ok": lambda status: status.exit_code == "OK" and status.state != "ABORTED",
     "warning": lambda status: status.exit_code == "WARNING" and status.state != "ABORTED",
@@ -53,7 +53,7 @@ class Target(NamedTuple):
 def check_selection(options: Mapping[str, Any]) -> None:
     """Everything about the selection that can be checked without the server.
 
-    :raises OptionError: nothing is selected, or what is given cannot be.
+    :raises OptionError: nothing is selected, or the selection is not valid.
     """
     check_numbers(options)
     given = [option for option in SELECTORS if options.get(option) is not None]
@@ -72,7 +72,7 @@ def check_selection(options: Mapping[str, Any]) -> None:
 
 
 def _normal(name: str) -> str:
-    """A name as it is compared: the same letters may be composed or decomposed."""
+    """The form in which names are compared: the same letters can be composed or decomposed."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -84,7 +84,7 @@ def by_name(names: Sequence[str], etls: Sequence[Etl]) -> list[Target]:
     targets: list[Target] = []
     problems: list[str] = []
     for name in names:
-        # A list that names the same ETL twice does not make two of it.
+        # An ETL that is listed twice is addressed once.
         found = {etl.etl_id: etl.name for etl in etls if _normal(etl.name) == _normal(name)}
         if len(found) == 1:
             targets.append(Target(*next(iter(found.items()))))
@@ -104,7 +104,7 @@ def by_name(names: Sequence[str], etls: Sequence[Etl]) -> list[Target]:
 
 
 def _nearest(name: str, etls: Sequence[Etl]) -> str:
-    import difflib  # only for this error; the import costs more than the task's own work
+    import difflib  # only for this error, because the import takes longer than the rest of the task
 
     if not etls:
         return "No ETLs are visible to this key."
@@ -128,7 +128,7 @@ def _once(given: list[Any], option: str, warn: Warn) -> list[Any]:
 
 
 def select(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[Target]:
-    """The ETLs that are meant, each once. The list is read only if it is needed.
+    """The selected ETLs, each once. The list is read only if it is needed.
 
     :raises EtlNotFoundError: a name matches no ETL, or several.
     :raises HelixError: the list could not be read.
@@ -157,7 +157,7 @@ def _listed(api: HelixApi, wanted: Sequence[str], options: Mapping[str, Any]) ->
 
 
 def _matching(texts: Sequence[str], etls: Sequence[Etl | Target], option: str, warn: Warn) -> set[int]:
-    """The ids of the ETLs that match a pattern or, for C(exclude), an id. A warning names what matches none."""
+    """The ids of the ETLs that match a pattern or, for C(exclude), an id. A warning names items that match none."""
     found = {
         text: {
             e.etl_id
@@ -197,9 +197,9 @@ def act(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
 
 
 def wait_for(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
-    """C(etl_wait): waits for runs that were started elsewhere. Sends no action.
+    """C(etl_wait): wait for runs that were started elsewhere. Sends no action.
 
-    :raises HelixError: nothing could be looked at.
+    :raises HelixError: no state could be read.
     """
     check_selection(options)
     baselines = _baselines(options["baseline"])
@@ -239,7 +239,7 @@ def _baselines(given: Sequence[Mapping[str, Any]] | None) -> dict[int, Baseline 
             )
         if outcome == "fresh" or (status is None and outcome in report.ENDED_WELL):
             baselines[int(etl_id)] = None
-        elif status is not None:  # else its state could not be read then
+        elif status is not None:  # otherwise, its state could not be read at that time
             since = entry.get("started_at")
             baselines[int(etl_id)] = Baseline(status, parse_rfc3339(since if isinstance(since, str) else None))
     return baselines
@@ -308,7 +308,7 @@ def _beginning(task: Task, records: Sequence[Record], host: Host) -> dict[str, A
 
 
 def _event(r: Record, policy: Policy, host: Host) -> dict[str, Any]:
-    """A change, as the action plugin shows it, with the entry as it is known until now."""
+    """A change for the action plugin to show, with what is known of the entry."""
     return {
         "phase": r.phase,
         "lost": r.losses,
@@ -367,7 +367,7 @@ def _result(records: Sequence[Record], policy: Policy, want_diff: bool) -> dict[
 
 
 def inform(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
-    """C(etl_info): the ETLs that this key may see, with their states.
+    """C(etl_info): the ETLs that are visible to this key, with their states.
 
     :raises HelixError: the list could not be read, or a name or id is not in it.
     """
@@ -423,7 +423,7 @@ def _looks(api: HelixApi, ids: Sequence[int], max_parallel: int) -> list[EtlStat
 
     if len(ids) < 2 or max_parallel < 2:
         return [look(etl_id) for etl_id in ids]
-    from concurrent.futures import ThreadPoolExecutor  # one ETL, the usual case, needs no threads
+    from concurrent.futures import ThreadPoolExecutor  # threads are not needed for one ETL
 
     with ThreadPoolExecutor(max_workers=min(max_parallel, len(ids))) as pool:
         return list(pool.map(look, ids))

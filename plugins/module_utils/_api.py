@@ -24,7 +24,7 @@ from ._token import Credentials, TokenSource
 ETLS_PATH = "/opt/api/v1/backend/etls/"
 #: Actions whose request carries properties. The two others are documented without a body.
 WITH_PROPERTIES = ("run", "schedule")
-#: The rights that a key needs, by whether it writes.
+#: The permissions that a key needs, by whether the request writes.
 RIGHTS = {
     False: "The key needs capacity_optimization.admin.etls_read or capacity_optimization.admin.admin_section_read.",
     True: "The key needs capacity_optimization.custom_etl.edit or capacity_optimization.admin.admin_section_edit.",
@@ -58,7 +58,7 @@ class Receipt(NamedTuple):
 
 
 def connect(options: Mapping[str, Any], redactor: Redactor, clock: Clock, connections: int = 1) -> HelixApi:
-    """A client for these connection options, of a module or of the lookup. Sends nothing yet.
+    """A client for these connection options, of a module or of the lookup. Sends no request.
 
     :param connections: the maximum number of simultaneous requests.
     :raises OptionError: an option is missing or not valid.
@@ -66,7 +66,7 @@ def connect(options: Mapping[str, Any], redactor: Redactor, clock: Clock, connec
     """
     redactor.add(*(options.get(name) for name in ("access_key", "access_secret_key", "token")))
     for address in ("url", "login_url", "proxy"):
-        # An address with a password is refused below, but Ansible may show the options of a failed task.
+        # Register the password before the address is refused: Ansible can show the options of a failed task.
         redactor.add_url(options[address])
     allow_http = bool(options["allow_http"])
     url = base_url(options["url"], "url", allow_http)
@@ -84,7 +84,7 @@ def connect(options: Mapping[str, Any], redactor: Redactor, clock: Clock, connec
 
 
 class _Call(NamedTuple):
-    """A request to the service, and what messages call it."""
+    """A request to the service, and its name in messages."""
 
     method: str
     path: str
@@ -98,7 +98,7 @@ class _Call(NamedTuple):
 
 
 def _id(value: Any) -> int | None:
-    """An id: an integer, or a string of digits. None for everything else: C(int()) accepts true, 8.7, and more."""
+    """An id: an integer, or a string of digits. None for anything else, because C(int()) also accepts true and 8.7."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
@@ -155,7 +155,7 @@ class HelixApi:
         return clean(self.transport.redactor.masked(value)) if isinstance(value, str) else ""
 
     def status(self, etl_id: int, retries: int | None = None, deadline: float | None = None) -> EtlStatus:
-        """C(GET …/etls/{id}/status). 200 and the documented 204 are both read; an empty body is "no value".
+        """C(GET …/etls/{id}/status). Accepts 200 and the documented 204; an empty body means "no value".
 
         :raises EtlNotFoundError: HTTP 400, and the body or the list confirms that there is no such ETL.
         """
@@ -196,7 +196,7 @@ class HelixApi:
     ) -> tuple[Answer, Any]:
         """The response and its JSON.
 
-        :raises AnswerError: the HTTP status is another one than a documented success.
+        :raises AnswerError: the HTTP status is not a documented success.
         """
         answer = self._exchange(call, payload, retries, deadline)
         if answer.status not in ((200, 201, 202) if call.writes else (200, 204)):
@@ -210,7 +210,7 @@ class HelixApi:
             self._check_deadline(call, deadline)
             token = self._token(rejected, retries, deadline)
             headers = {"Authorization": f"Bearer {token}"}
-            # Again, because a login can take long.
+            # Check again, because a login can take long.
             self._check_deadline(call, deadline)
             if call.writes:
                 answer = self.transport.once(call.method, url, headers, payload)
@@ -234,7 +234,7 @@ class HelixApi:
                 return self.tokens.current(retries, deadline)
             return self.tokens.replace(rejected, retries, deadline)
         except HelixError as error:
-            # Whatever happened to the login, the request itself was not sent, or was rejected with 401.
+            # Even if the login failed: the request itself was not sent, or was rejected with 401.
             error.maybe_done = False
             raise
 
@@ -268,7 +268,7 @@ class HelixApi:
         )
 
     def _problem(self, call: _Call, answer: Answer) -> AnswerError:
-        """What an HTTP status means that is no success."""
+        """The error for an HTTP status that is not a success."""
         status, found = answer.status, self._facts(call, answer)
         if status in (400, 404) and call.etl_id is not None and self._is_missing(call.etl_id, answer):
             return EtlNotFoundError(
@@ -297,7 +297,7 @@ class HelixApi:
             retry_after=answer.retry_after(),
             transient=busy or status == 429 or (kind == "redirected" and not call.writes),
             # Also 503: a gateway may return it after it has passed the request on. Some servers carry out the request
-            # and then redirect to a page about it. Another success than the documented one proves nothing.
+            # and then redirect to a page about it. An undocumented success status proves nothing.
             maybe_done=busy or status < 300 or (call.writes and status in (302, 303)),
             **found,
         )

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can go wrong, as exceptions that carry a message, a remedy and facts.
+"""Exceptions that carry a message, a remedy, and facts.
 
 Private to this collection. Library code raises these; only a module's C(main()) or a plugin's C(run()) turns them
 into the failure that a user sees.
@@ -16,11 +16,11 @@ from typing import Any
 class HelixError(Exception):
     """Base class of the exceptions of this library.
 
-    :param message: one readable sentence or two: what happened, and to which ETL.
+    :param message: one or two sentences: what happened, and to which ETL.
     :param remedy: what the user should do next.
     :param maybe_done: whether the server may have acted on the request. True makes a run or schedule request
         I(ambiguous): the state decides, and the request is never repeated blindly.
-    :param transient: whether trying a I(read) again later may help.
+    :param transient: whether it can help to retry a I(read) later.
     :param retry_after: seconds that the server asked to wait, if it did.
     """
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One ETL from the first poll to the verdict: read, decide, send once, follow, judge.
 
-Private to this collection. One thread per ETL; plain code from top to bottom. Clock, sleep and transport come in with
-C(api); the decisions are in C(_plan).
+Private to this collection. One thread per ETL, and sequential code in it. C(api) provides clock, sleep, and transport;
+C(_plan) makes the decisions.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ REPEAT_AFTER = 5.0
 
 
 def run_all(task: Task, records: Sequence[Record], max_parallel: int) -> None:
-    """Bring each ETL to its end, at most C(max_parallel) at a time. One failure never hides another's result."""
+    """Bring each ETL to its end, at most C(max_parallel) at a time. No failure hides another result."""
     task.records = list(records)
     executions = [Execution(task, record) for record in records]
     try:
-        task.api.tokens.current(deadline=task.deadline)  # once, before the ETLs do it in parallel: portals lock keys
+        task.api.tokens.current(deadline=task.deadline)  # once, not in parallel, because portals lock keys
     except HelixError as error:
         for execution in executions:
             execution.fail_before(error)
@@ -62,7 +62,7 @@ def run_all(task: Task, records: Sequence[Record], max_parallel: int) -> None:
 
 
 class Execution:
-    """What is done about one ETL. The findings are in C(record)."""
+    """One ETL from the first poll to the verdict. C(record) holds the findings."""
 
     def __init__(self, task: Task, record: Record) -> None:
         self.record = record
@@ -75,7 +75,7 @@ class Execution:
         self._no_escalation = False
 
     def run(self) -> None:
-        """Bring the ETL to its end. Raises nothing."""
+        """Follow the ETL to its end. Raises no exception."""
         r = self.record
         why = self._task.refusal()
         if why:
@@ -101,7 +101,7 @@ class Execution:
         watch = self._watch
         status = watch.look()
         while self._carry_out(self._decide(status), status):
-            # Decide again: the way is free now, or the request was put off (429, no connection).
+            # Decide again: the run in the way has ended, or the request was postponed (429, no connection).
             watch.sleep_until(min(watch.due, watch.deadline))
             if self._clock.now() >= watch.deadline:
                 self._fail(report.still_busy(self._named(), self._policy))
@@ -113,7 +113,7 @@ class Execution:
         r.before = self._watch.baseline = status
         self._watch.seen_executing, self._watch.seen_unknown = status.executing, False
         self._watch.starts = 0
-        # A run that was stopped to make room is no success that makes this one unnecessary.
+        # A run that was stopped for this one does not count as a recent success.
         wanted = self._policy._replace(max_age=None) if r.cleared else self._policy
         decision = planning.plan(wanted, status, self._task.server_now())
         r.reason = decision.reason
@@ -122,7 +122,7 @@ class Execution:
         return decision
 
     def _carry_out(self, decision: Decision, status: EtlStatus) -> bool:
-        """Do what was decided. False: the ETL is done. True: decide again."""
+        """Carry out the decision. False: the ETL is done. True: decide again."""
         r, policy = self.record, self._policy
         if decision.do == planning.NOTHING:
             return self._done(decision.outcome)
@@ -225,7 +225,7 @@ class Execution:
         return self._follow()
 
     def _wait(self) -> None:
-        """C(etl_wait): from the given baseline, else from what is seen now."""
+        """C(etl_wait): wait, from the given baseline or from the current state."""
         r, policy = self.record, self._policy
         given, self._watch.since = r.before, r.request.server_time if r.request else None
         r.request = None
@@ -263,9 +263,9 @@ class Execution:
     # -- send ---------------------------------------------------------------------------------------------------------
 
     def _send(self, action: str, *, ending: bool = False) -> bool:
-        """Send a request once. False: it was certainly not carried out and may be tried again after a new look.
+        """Send a request once. False: it was certainly not carried out and may be tried again after a new poll.
 
-        :param ending: it ends a run for the sake of another option, so it is not the task's own request.
+        :param ending: it ends a run because of another option, so it is not the request of the task's action.
         """
         r = self.record
         self._watch.check_over()
@@ -313,7 +313,7 @@ class Execution:
         raise error
 
     def _push_stop(self, status: EtlStatus | None, request: Request | None) -> None:
-        """Repeat a stop or kill whose response was lost; escalate a stop that does not work."""
+        """Repeat a stop or kill whose response was lost; escalate a stop that has no effect."""
         r, policy = self.record, self._policy
         if status is None or request is None or not (status.executing or status.state == "WAITING"):
             return
@@ -325,7 +325,7 @@ class Execution:
             elif request.ambiguous and now - request.sent_at >= REPEAT_AFTER and request.times <= policy.retries:
                 self._send(request.action, ending=request is r.ending)
         except HelixError as error:
-            # The first request may still work.
+            # The first request can still take effect.
             self._no_escalation = True
             r.warn(f"Another request to end {r.label} failed: {error.message}")
 
@@ -354,7 +354,7 @@ class Execution:
             watch.pause(limit)
 
     def _until_idle(self, limit: float, *, stopping: bool = False) -> bool:
-        """Wait until the run in progress is gone. False: the limit came first."""
+        """Wait until the run in progress has ended. False: the limit was reached first."""
         watch = self._watch
         watch.is_following = True
         while True:
@@ -406,7 +406,7 @@ class Execution:
         return f"The {action} request was sent, but {seen} {waited} later.", False
 
     def _is_too_close(self, status: EtlStatus) -> bool:
-        """Whether the last run is of this very second: times are whole seconds, and the next run would not show."""
+        """Whether the last run has the current second as its time, so that the next run could have the same one."""
         moment, now = status.moment, self._task.server_now()
         if self._spaced or moment is None or not -1.0 <= now - moment < 1.0:
             return False
@@ -470,5 +470,5 @@ class Execution:
             try:
                 r.etl_name = {etl.etl_id: etl.name for etl in self._api.list_etls(retries=0)}.get(r.etl_id)
             except HelixError:
-                pass  # the id has to do
+                pass  # without a name, messages show the id
         return r

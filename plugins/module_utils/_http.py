@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """HTTP: one requests session, retries of reads, and every failure as a TransportError. Private to this collection.
 
-What the libraries do not offer, and how it is added: the body of a 204, interim responses other than 100, and a limit
-on the total time of a response need a response class of our own. C(http.client) lets a connection class name one
+The libraries do not support the body of a 204, interim responses other than 100, and a limit on the total time of a
+response, so this file contains a response class for them. C(http.client) lets a connection class name one
 (C(response_class)); the class uses attributes and methods without an underscore only.
 """
 
@@ -44,7 +44,7 @@ except ImportError:
     HTTPAdapter = object  # type: ignore[misc,assignment]
 else:
     REQUESTS_IMPORT_ERROR = None
-    # TimeoutError: until Python 3.9, another one than the timeout of a socket.
+    # TimeoutError: before Python 3.10, it is not the timeout of a socket.
     _TIMEOUTS = (requests.ReadTimeout, low.ReadTimeoutError, socket.timeout, TimeoutError)
     _UNUSABLE = (
         *(requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema),
@@ -88,7 +88,7 @@ _PROXY_USER = "Set proxy to http://USER:PASSWORD@HOST:PORT. Percent-encode speci
 
 
 class Clock:
-    """Monotonic time, wall time, and sleep, all in seconds. Tests pass another one in."""
+    """Monotonic time, wall time, and sleep, all in seconds. Tests replace it."""
 
     def now(self) -> float:
         """Seconds on a clock that never jumps."""
@@ -116,12 +116,12 @@ class Answer:
     def json(self) -> Any:
         """The decoded body.
 
-        :raises ValueError: the body is not JSON, contains a number that is none, or is nested too deeply.
+        :raises ValueError: the body is not JSON, contains NaN or Infinity, or is nested too deeply.
         """
         try:
             data = json.loads(self.body.decode("utf-8-sig"), parse_constant=_finite, parse_float=_finite)
             if _SURROGATE.search(self.body):
-                # Half a character can neither be printed nor sent.
+                # Half of a surrogate pair can neither be printed nor sent.
                 data = json.loads(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace"))
             return data
         except RecursionError:
@@ -168,7 +168,7 @@ class _Limit(threading.local):
         def expire() -> None:
             values["expired"] = True
             try:
-                # Not the method of a TLS socket: it would let the reader continue without TLS.
+                # Not the method of the TLS socket, which would let the reader continue without TLS.
                 socket.socket.shutdown(getattr(sock, "socket", sock), socket.SHUT_RDWR)
             except OSError:
                 pass  # closed meanwhile
@@ -193,7 +193,7 @@ class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
         super().begin()
         while http.client.SWITCHING_PROTOCOLS < self.status < http.client.OK:
-            # An interim response (103). Taken for the final one, it would leave that one to the next request.
+            # Skip an interim response (103). Otherwise, the next request would read the final response.
             self.headers = None  # type: ignore[assignment]
             super().begin()
         # The documentation of the service names 204 as the success of a status request, and prints a body.
@@ -203,7 +203,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Adapter(HTTPAdapter):
-    """Trusts what its context trusts, and nothing else."""
+    """Trusts only what its context trusts."""
 
     def __init__(self, context: ssl.SSLContext, connections: int) -> None:
         self._context = context
@@ -272,14 +272,14 @@ def make_context(trust: Trust, client_cert: str | None, client_key: str | None) 
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # As curl does: a CA that was named is trusted, even if it is not the root of its chain.
+    # As in curl, a CA in the file is trusted even if it is not a root.
     context.verify_flags |= getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0x80000)
     if not trust.path or vars(urllib3)["__version__"].startswith("1."):
         # urllib3 1.26 compares names itself, and gives OpenSSL no name to compare if the host is an IP address.
         context.check_hostname = False
     if not trust.path:
         context.verify_mode = ssl.CERT_NONE
-        # validate_certs is the decision of the user; the warning would be printed for each request.
+        # The user has decided (validate_certs); the warning would be printed for each request.
         urllib3.disable_warnings(low.InsecureRequestWarning)
     for option, file in (("client_cert", client_cert), ("client_key", client_key)):
         if file:
@@ -340,7 +340,7 @@ class Transport:
         self._timeout = request_timeout
         self._proxy = proxy if not proxy or "://" in proxy else f"http://{proxy}"
         self._answered = False
-        #: The server's time and our monotonic time then: one value, so that threads never see half of it.
+        #: The server's time and the monotonic time then. One value, so that threads never see half of it.
         self._server_clock: tuple[float, float] | None = None
         self._session = requests.Session()
         self._session.trust_env = False  # no netrc file, and no variable that overrides verify
@@ -370,10 +370,10 @@ class Transport:
         retries: int | None = None,
         deadline: float | None = None,
     ) -> Answer:
-        """An exchange that may be repeated: retried after 429, 502, 503, 504, and lost connections.
+        """A request that may be repeated: after 429, 502, 503, 504, and lost connections.
 
-        Not C(Retry) of urllib3, which obeys any C(Retry-After), even of a day. The last response is returned,
-        whatever its status.
+        C(Retry) of urllib3 is not used, because it obeys any C(Retry-After), even of a day. The last response is
+        returned, whatever its status.
 
         :param deadline: a moment on C(clock.now()); there is no retry whose pause would end after it.
         :raises TransportError: the last attempt got no usable response.
@@ -398,7 +398,7 @@ class Transport:
             attempt += 1
 
     def once(self, method: str, url: str, headers: Mapping[str, str], payload: Any = None) -> Answer:
-        """One exchange, never repeated. Redirects are not followed.
+        """One request, never repeated. Redirects are not followed.
 
         :raises TransportError: no usable response; C(maybe_done) tells whether the server may have acted.
         """
@@ -424,7 +424,7 @@ class Transport:
             ) as response:
                 answer = Answer(response.status_code, response.headers, _body(response))
             if _limit.expired:
-                # Where a body ends with the connection, it looks complete.
+                # If the end of the connection is the end of the body, the body looks complete.
                 raise requests.ReadTimeout("the response took too long")
         except (OSError, ValueError, low.HTTPError, http.client.HTTPException) as error:
             raise self._explained(error, method, url, proxy) from None
@@ -461,14 +461,14 @@ class Transport:
         return proxies, proxy
 
     def _explained(self, error: Exception, method: str, url: str, proxy: str | None) -> TransportError:
-        """The failure in our own words: the texts of the libraries quote addresses and headers."""
+        """The failure as our error, without the texts of the libraries, which quote addresses and headers."""
         causes = _Causes(error)
         has, tunnel, reason, patience = causes.any, causes.tunnel, causes.reason, f"within {self._timeout:g} s"
         unsent = has(low.NewConnectionError, low.ConnectTimeoutError, socket.gaierror, ConnectionRefusedError)
         timeout = _limit.expired or (has(*_TIMEOUTS) and not unsent)
         by_proxy = proxy and (tunnel or has(requests.exceptions.ProxyError))
-        # A tunnel that was never open carried nothing. Old libraries also report a connection that breaks inside the
-        # tunnel as a failure of the proxy. A status of 4xx is a decision of the proxy.
+        # Without a tunnel, nothing was sent. Old libraries also report a connection that breaks inside the tunnel as a
+        # failure of the proxy. A 4xx status is a decision of the proxy.
         proxy_flags = ("" if tunnel or unsent else "done ") + ("" if tunnel.startswith("4") else "retry")
         slow = not reason and has(low.ConnectTimeoutError)
         invalid = has(http.client.HTTPException, low.InvalidHeader) and not has(ConnectionError)
@@ -496,7 +496,7 @@ class Transport:
         )
         kind, words, remedy, flags = next(rule[1:] for rule in rules if rule[0])
         if words == _CLOSED and not self._answered and not self._client_cert:
-            # Such a server may close the connection before its alert arrives.
+            # Such a server can close the connection before its alert arrives.
             remedy += " If the server requires a client certificate, set client_cert."
         return _failure(method, url, proxy, words, kind=kind, remedy=remedy, flags=flags)
 
@@ -541,7 +541,7 @@ class _Causes:
 
     @property
     def reason(self) -> str:
-        """The words of the operating system."""
+        """The reason given by the operating system."""
         if self.any(socket.gaierror):
             return "the host name could not be resolved"
         words = (c.strerror for c in self.all if isinstance(c, OSError) and c.errno and c.strerror)
@@ -549,13 +549,13 @@ class _Causes:
 
     @property
     def tunnel(self) -> str:
-        """The HTTP status with which a proxy refused a tunnel. It is only in this text of http.client."""
+        """The HTTP status with which a proxy refused a tunnel. Only the text of http.client contains it."""
         text = next((str(cause) for cause in self.all if str(cause).startswith("Tunnel connection failed")), "")
         return "".join(filter(str.isdigit, text))[:3]
 
     @property
     def certificate(self) -> str:
-        """The words of OpenSSL about a certificate. urllib3 1.26 compares the names itself."""
+        """The reason given by OpenSSL for rejecting a certificate. urllib3 1.26 compares the names itself."""
         wrong_name = getattr(connection, "CertificateError", ssl.SSLCertVerificationError)
         found = [cause for cause in self.all if isinstance(cause, (ssl.SSLCertVerificationError, wrong_name))]
         return str(getattr(found[0], "verify_message", "") or "hostname mismatch").rstrip(".") if found else ""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place where the library meets C(AnsibleModule): secrets are registered, errors become failures, and it exits.
+"""The only file of the library that uses C(AnsibleModule): registers secrets, turns errors into failures, and exits.
 
 Private to this collection.
 """
@@ -25,12 +25,12 @@ from ._run_files import CHANNEL, Channel, Host
 try:
     from ansible.module_utils.secrets import register_secret
 except ImportError:
-    # ansible-core before 2.22 masks what is in no_log_values, in results only.
+    # ansible-core before 2.22 masks only results, with the values in no_log_values.
     register_secret = None
 
 
 class HelixModule(AnsibleModule):
-    """C(AnsibleModule) whose every failure has C(etls) and C(error), also one that Ansible finds in the options."""
+    """C(AnsibleModule) whose every failure has C(etls) and C(error), also if Ansible rejects the options."""
 
     params: dict[str, Any]
 
@@ -42,7 +42,7 @@ class HelixModule(AnsibleModule):
 
 
 def make_redactor(module: AnsibleModule) -> Redactor:
-    """A redactor that tells Ansible about every secret that it learns."""
+    """A redactor that registers every new secret with Ansible."""
     # Core 2.22 prints new secrets with the result of the module, and async_wrapper keeps that in a file that others may
     # read. Nothing that we return contains a token, so with async masking adds nothing, and registering would leak it.
     is_async = "ANSIBLE_ASYNC_DIR" in os.environ
@@ -65,7 +65,7 @@ def _missing_library() -> HelixError:
 
 def serve(module: HelixModule, work: Callable[[dict[str, Any], Host], dict[str, Any]], clock: Clock) -> None:
     """Do the work and leave with its result."""
-    # Ctrl-C ends the process at once, whatever its threads wait for. The ETLs continue to run.
+    # Ctrl-C ends the process immediately, even if threads wait. The ETLs continue to run.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     redactor = make_redactor(module)
     channel = Channel(os.environ.get(CHANNEL))
@@ -77,10 +77,10 @@ def serve(module: HelixModule, work: Callable[[dict[str, Any], Host], dict[str, 
         result = _failed(_missing_library())
     except HelixError as error:
         result = _failed(error)
-    except Exception as error:  # noqa: BLE001 - what Python would print may quote a secret
+    except Exception as error:  # noqa: BLE001 - a traceback could contain a secret
         result = _failed(internal(error, redactor.text))
         extra["exception"] = redactor.masked(traceback.format_exc())
-    # Nothing that we return should contain a secret; a server may put one where a name belongs.
+    # The server could return a secret in a field such as a name.
     result = redactor.masked(result)
     if result.pop("failed", False):
         module.fail_json(**result, **extra)

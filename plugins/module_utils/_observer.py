@@ -1,11 +1,11 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observing one ETL: polls, what was seen so far, and when an end can be believed.
+"""Observe one ETL: polls, what was seen so far, and when an end is confirmed.
 
 Private to this collection. It sends nothing. The rule for evidence: a newer run is later than the baseline's and not
-earlier than the request by the server's clock; a time that cannot be read or lies in the far future proves nothing; an
-answer that is older than one already seen comes from a replica that lags behind and is dropped here, for every action.
+earlier than the request by the server's clock; a time that cannot be read or lies in the far future proves nothing; a
+response that is older than one already seen comes from a replica that lags behind and is dropped, for every action.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ NONE_PATIENCE = 30.0
 #: An end that may still be the previous state is believed only if it is seen again and again for this long:
 #: exit code or time may follow a moment later ...
 SETTLING = 3.0
-#: ... no answer has a time, so a replica that lags behind cannot be recognized ...
+#: ... no response has a time, so a replica that lags behind cannot be recognized ...
 UNPROVEN = 10.0
-#: ... or the time did not change, although this run should have moved it. As start_timeout is how long the old state
-#: may be shown, such an end must last as long, and at least this long.
+#: ... or the time did not change, although this run should have changed it. The old state may be shown for
+#: start_timeout, so such an end must last as long, and at least this long.
 CONTRADICTED = 30.0
-#: A server may write local time and call it UTC. A time that is further in the future is none.
+#: A server may label local time as UTC. A time further in the future than this is invalid.
 MISLABELED = 86400.0
 #: The clocks of a gateway and its servers may differ by this much.
 SKEW = 2.0
@@ -48,7 +48,7 @@ class Task:
     """What all ETLs of one task share.
 
     :param over: whether the task that this code belongs to has ended (timeout, interrupt): nothing is launched then.
-    :param tell: is called with a record after each change.
+    :param tell: called with a record after each change.
     :param total_timeout: seconds for the whole task; ETLs whose turn comes later are not tried.
     """
 
@@ -70,7 +70,7 @@ class Task:
 
     @property
     def active(self) -> int:
-        """How many ETLs are being followed, so that together they poll gently."""
+        """How many ETLs are being followed, to limit the rate of their polls."""
         return sum(r.began is not None and not r.done for r in self.records)
 
     def refusal(self) -> str | None:
@@ -124,10 +124,10 @@ class Observer:
     def deadline(self) -> float:
         return (self.record.began or 0.0) + self.record.limit
 
-    # -- looks --------------------------------------------------------------------------------------------------------
+    # -- polls --------------------------------------------------------------------------------------------------------
 
     def look(self) -> EtlStatus:
-        """The state, with the retries of a read. "No value" is believed only after several looks.
+        """The state, with the retries of a read. "No value" is believed only after several polls.
 
         :raises HelixError: it cannot be read.
         """
@@ -154,7 +154,7 @@ class Observer:
         )
 
     def poll(self) -> EtlStatus | None:
-        """One look; None if it failed and may be ignored.
+        """One poll; None if it failed and may be ignored.
 
         :raises HelixError: further polls make no sense.
         """
@@ -202,7 +202,7 @@ class Observer:
             self.tell(r.phase)
 
     def is_at_rest_now(self) -> bool:
-        """One more look, which may fail: whether what was to stop has ended."""
+        """One more poll, which may fail: whether the run that was to stop has ended."""
         r = self.record
         try:
             status = self._ask(retries=0)
@@ -213,7 +213,7 @@ class Observer:
         return is_new and status.at_rest and status.state != NEVER and not (was_waiting and status.state == "WAITING")
 
     def observe(self, status: EtlStatus) -> bool:
-        """Note what was seen. False: it comes from a replica that lags behind and must not be used."""
+        """Record what was seen. False: it comes from a replica that lags behind and must not be used."""
         r, moment = self.record, status.moment
         if moment is not None and moment < self._task.server_now() + planning.CLOCK_TOLERANCE:
             if self._newest is not None and moment < self._newest:
@@ -253,7 +253,7 @@ class Observer:
     # -- judgment -----------------------------------------------------------------------------------------------------
 
     def judge(self, status: EtlStatus) -> Verdict | None:
-        """What is seen now, as an end; None if it is none yet."""
+        """The verdict on what is seen now; None if it is not an end."""
         policy, before, nones = self._policy, self.baseline or status, self.trusted_nones()
         facts: dict[str, Any] = {
             "seen_executing": self.seen_executing,
@@ -277,16 +277,16 @@ class Observer:
         return Verdict("accepted", "adopted") if begun else None
 
     def is_settled(self, verdict: Verdict, status: EtlStatus) -> bool:
-        """Whether this end can be believed, or has been seen for long enough."""
+        """Whether this end is certain, or has been seen for long enough."""
         now = self._clock.now()
         if self._settling_since is None:
             self._settling_since = now
         self._sightings += 1
         patience = self._patience(verdict, status)
         if not self.has_moved():
-            # A later answer without a time does not make up for one whose time contradicts the end.
+            # A later response without a time does not cancel one whose time contradicts the end.
             patience = self._needed = max(self._needed, patience)
-        # Polls can fail in between: time alone does not count.
+        # Polls can fail in between, so the number of polls counts, too.
         return now - self._settling_since >= patience and self._sightings >= min(patience, CONTRADICTED) / 2
 
     def is_contradicted(self) -> bool:
@@ -294,11 +294,11 @@ class Observer:
         return self.starts > 1 and self._needed >= CONTRADICTED and not self.has_moved()
 
     def unsettle(self) -> None:
-        """What looked like an end was none."""
+        """Discard what looked like an end."""
         self._settling_since, self._sightings, self._needed = None, 0, 0.0
 
     def _patience(self, verdict: Verdict, status: EtlStatus) -> float:
-        """Seconds for which an end must be seen before it is believed: it may still be the state before."""
+        """Seconds for which an end must be seen, because it may still be the state from before."""
         before = self.baseline
         if before is None or not status.at_rest or verdict.outcome in ("scheduled", "accepted"):
             return 0.0
@@ -352,7 +352,7 @@ class Observer:
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def pause(self, limit: float) -> None:
-        """Until the next poll: soon after a change, then less often, and once exactly at the limit."""
+        """Sleep until the next poll: soon after a change, then less often, and once exactly at the limit."""
         r, now = self.record, self._clock.now()
         sent_at = max((q.sent_at for q in (r.request, r.ending) if q), default=0.0)
         quiet = now - max(self.changed_at, sent_at)

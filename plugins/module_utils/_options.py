@@ -43,7 +43,7 @@ CONNECTION: dict[str, Option] = {
     "ca_path": Option("path", "HELIX_CA_PATH"),
     "client_cert": Option("path", "HELIX_CLIENT_CERT"),
     "client_key": Option("path", "HELIX_CLIENT_KEY"),
-    # Can contain a password.
+    # It can contain a password.
     "proxy": Option("str", "HELIX_PROXY", secret=True),
     "request_timeout": Option("float", "HELIX_REQUEST_TIMEOUT", 30.0),
     "retries": Option("int", "HELIX_RETRIES", 3),
@@ -55,12 +55,12 @@ RANGES: dict[str, tuple[float, bool, float]] = {
     "retries": (0, True, 20),
     **dict.fromkeys(_TIMES, (0, False, 1e9)),
     "poll_interval": (1, True, 1e9),
-    # More requests at a time do not help any server, and may hurt this one.
+    # More requests at the same time would only load the server.
     "max_parallel": (1, True, 100),
     "etl_id": (1, True, 2**63 - 1),
 }
 _COUNTS = ("retries", "max_parallel", "etl_id")
-#: Ansible masks a secret wherever it occurs in a result. A shorter or more common value would garble the results.
+#: Ansible masks a secret wherever it occurs in a result, so a shorter or more common value would garble the results.
 SHORTEST_SECRET = 6
 SHORTEST_SECRET_NUMBER = 8
 SHORTEST_KEY = 4
@@ -160,14 +160,14 @@ def _split(text: str, option: str) -> SplitResult:
         usable = parts.hostname and parts.port != 0
     except ValueError:
         raise wrong from None
-    # Such an address is refused for a better reason.
+    # Such an address is refused below, with another reason.
     if not usable and "@" not in parts.netloc:
         raise wrong
     return parts
 
 
 def _unusable(parts: SplitResult, allow_http: bool) -> tuple[str, str]:
-    """What is wrong with an address, and the remedy."""
+    """The problem with an address, and the remedy."""
     if "@" in parts.netloc:
         return (
             "must not contain a user name or password",
@@ -203,14 +203,14 @@ def check_numbers(options: Mapping[str, Any]) -> None:
 
 
 def _shown(value: float) -> str:
-    """All digits of whole numbers: an id of ten digits must not be rounded."""
+    """A number as text. A whole number has all its digits, because ids must not be rounded."""
     return str(int(value)) if math.isfinite(value) and value == int(value) else f"{value:g}"
 
 
 def check_key(option: str, value: str) -> None:
-    """Refuse a key or token that cannot be one.
+    """Refuse a value that is too short for a key or token.
 
-    :raises OptionError: it is so short that masking it would garble the results.
+    :raises OptionError: masking it would garble the results.
     """
     if 0 < len(value) < SHORTEST_KEY:
         raise OptionError(
@@ -224,8 +224,8 @@ def plain_properties(
 ) -> dict[str, str]:
     """C(run_execution_properties) as the server expects them: a flat map of strings.
 
-    :param secret: the values are masked in everything that Ansible shows.
-    :param warn: is called for each boolean, since YAML turns an unquoted C(Yes) into one.
+    :param secret: whether the values are masked in the output of Ansible.
+    :param warn: called for each boolean, because YAML reads an unquoted C(Yes) as one.
     :raises OptionError: a value is nested or null, a name is empty, or a secret value cannot be masked. Never quotes
         a value.
     """

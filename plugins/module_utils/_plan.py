@@ -1,7 +1,7 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What to do, and whether it is over: the decisions, without any input or output.
+"""Decisions, as pure functions: what to do, and whether it is over.
 
 Private to this collection. C(plan) is idempotence: (action, state, policy) -> request or no request, and why.
 C(judge_run), C(judge_schedule), and C(judge_idle) decide from one status after the request whether it is over.
@@ -20,7 +20,7 @@ IF_RUNNING = ("attach", "fail", "queue", "restart")
 ON_TIMEOUT = ("leave", "stop", "kill")
 UNTIL = ("finished", "executing", "idle")
 
-#: What a plan says to do.
+#: The steps that a plan can contain.
 SEND, NOTHING, ATTACH, FAIL, QUEUE, RESTART = "send", "nothing", "attach", "fail", "queue", "restart"
 
 _ONLY_RUN = "it requires action: run"
@@ -35,7 +35,7 @@ CLOCK_TOLERANCE = 300.0
 class Policy(NamedTuple):
     """The options of C(etl_action) and C(etl_wait) that decide, all times in seconds.
 
-    C(etl_wait) has the action C(wait), which sends nothing, and C(until).
+    C(etl_wait) uses the action C(wait), which sends nothing, and C(until).
     """
 
     action: str
@@ -169,7 +169,7 @@ def last_success_age(status: EtlStatus, fail_on_warning: bool, server_now: float
 
 
 class Verdict(NamedTuple):
-    """That an action is over, and how. C(evidence) is how we know."""
+    """How an action ended, and the C(evidence) for it."""
 
     outcome: str
     evidence: str
@@ -223,7 +223,7 @@ def judge_schedule(before: EtlStatus, status: EtlStatus, since: float | None = N
 
 
 def judge_idle(before: EtlStatus, status: EtlStatus, action: str, times_none: int = 0) -> Verdict | None:
-    """Whether a stop or kill took effect: nothing executes, and a schedule that kill was to cancel is gone.
+    """Whether a stop or kill took effect: nothing executes, and kill has canceled the schedule.
 
     :param times_none: how often in a row the server gave no value; a single one proves nothing.
     """
@@ -246,7 +246,7 @@ def judge_wait(
     fail_on_warning: bool,
     times_none: int,
 ) -> Verdict | None:
-    """Whether what C(etl_wait) waits for has come.
+    """Whether the state that C(etl_wait) waits for is reached.
 
     C(finished) is judged as a run that was requested at C(before), except that a service counts as finished when it
     is off.
@@ -269,8 +269,8 @@ def judge_wait(
 def next_poll(since_change: float, poll_interval: float, active: int = 1) -> float:
     """Seconds until the next poll: a twentieth of the time that the state has lasted, from 0.3 s to C(poll_interval).
 
-    Short runs are noticed at once, long ones cost few requests. Many ETLs share the requests: about 200 a second in
-    the first seconds after a change, so that short runs are noticed at once there too, and 25 a second later.
+    Short runs are noticed immediately, and long ones cause few requests. Many ETLs share a limit: about 200 requests
+    per second in the first seconds after a change, and 25 later.
     """
     share = min(active / 25.0, max(active / 200.0, 0.25 * since_change))
     return min(max(0.3, 0.05 * since_change, share), max(poll_interval, share))

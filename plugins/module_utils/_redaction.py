@@ -1,7 +1,7 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep secrets and control characters out of every text that is shown. Private to this collection."""
+"""Keep secrets and control characters out of all output. Private to this collection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 MASK = "********"
-#: Shorter values are refused as options; masking them would garble every message.
+#: Shorter values are refused as options, because masking them would garble messages.
 SHORTEST = 4
 _COMMON = frozenset(("true", "false", "none", "null"))
 #: How much of a text is scanned, and how much more, so that a secret at the end of it is found as a whole.
@@ -46,12 +46,12 @@ def clean(text: str) -> str:
 
 
 def _without_markup(text: str) -> str:
-    """The text that a browser would show. Linear, because a hostile page must not take seconds."""
+    """The text that a browser would show. In linear time, because a hostile page must not take seconds."""
     return html.unescape(_TAG.sub(" ", _INLINE_TAG.sub("", _UNSHOWN.sub(" ", text))))
 
 
 def _spellings(value: str) -> set[str]:
-    """How servers echo a value: as it is, in JSON (also nested, and as Gson and PHP write it), in a URL, in HTML."""
+    """The forms in which servers echo a value: unchanged, in JSON (also nested, or by Gson or PHP), URL, or HTML."""
     texts = {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)} | {value}
     texts |= {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in texts for ascii_only in (True, False)}
     texts |= {re.sub("[<>&='/+]", lambda match: f"\\u{ord(match.group()):04x}", text) for text in texts}
@@ -79,7 +79,7 @@ def _base64_forms(value: str) -> set[str]:
 class Redactor:
     """Masks the secrets of this task in texts. Safe for several threads.
 
-    :param on_secret: is called once with each new secret, to register it with Ansible's own masking.
+    :param on_secret: called once with each new secret, to register it with Ansible.
     """
 
     def __init__(self, on_secret: Callable[[str], None] | None = None) -> None:
@@ -97,14 +97,14 @@ class Redactor:
                 if len(value) < SHORTEST or value.lower() in _COMMON or value in self._known:
                     continue
                 self._known.add(value)
-                # The longest first: masking a part would leave the rest of a longer secret.
+                # The longest first, because masking a part would leave the rest of a longer secret.
                 self._spellings = sorted({*self._spellings, *_spellings(value)}, key=len, reverse=True)
             if self._on_secret:
                 self._on_secret(value)
 
     def add_url(self, url: str | None) -> None:
         """Register the password in C(user:password@) of an address, with or without a scheme."""
-        # Not urlsplit: with a character that should have been encoded, it finds another password, or none.
+        # Not urlsplit, which finds no or another password if a character is not encoded.
         user_info, _at, _host = (url or "").rpartition("://")[2].rpartition("@")
         user, colon, password = user_info.partition(":")
         if colon:
@@ -112,7 +112,7 @@ class Redactor:
             self.add(password, unquote(password), base64.b64encode(pair).decode())
 
     def mask(self, text: str) -> str:
-        """The text with registered secrets masked, and everything that looks like a token or a password."""
+        """The text, with registered secrets and everything that looks like a token or a password masked."""
         return _LOOKS_SECRET.sub(MASK, _SECRET_FIELD.sub(rf"\1{MASK}\3", self._without_known(text)))
 
     def _without_known(self, text: str) -> str:
@@ -132,7 +132,7 @@ class Redactor:
 
     def text(self, text: str, limit: int = 300) -> str:
         """One readable line of at most C(limit) characters: no markup, no control characters, secrets masked."""
-        # Masked before and after: cleaning can break a secret in two, and can put one together.
+        # Masked before and after, because cleaning can split a secret or join one.
         masked = self.mask(text[: _SCANNED + _SLACK])
         if len(text) > _SCANNED:
             masked = masked[:-_SLACK]

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The record of one ETL, and the sentences and result entries made from it.
 
-Private to this collection. Pure: no input, no output.
+Private to this collection. Without input and output.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PAST = {"run": "started", "schedule": "scheduled", "stop": "stopped", "kill": "k
 SEE_LOG = "See the ETL's log in the Helix console (the API does not provide it)."
 #: Left out of the entries of ETLs that did not fail.
 _LONG = ("timeline", "polls", "lost_polls", "token_renewals")
-#: All that is left of the entries of runs that ended well.
+#: The keys of short entries, for runs that ended well.
 _SHORT = ("etl_id", "etl_name", "changed", "failed", "outcome", "after", "msg")
 ENDED_WELL = ("succeeded", "warning")
 #: The state expected after an action, for the diff in check mode.
@@ -33,7 +33,7 @@ def label(etl_id: int, name: str | None) -> str:
     return f"ETL {etl_id} ({name})" if name else f"ETL {etl_id}"
 
 
-@dataclass(eq=False, repr=False)  # each generated method costs time in each task
+@dataclass(eq=False, repr=False)  # each generated method takes time in each task
 class Request:
     """One request that was sent. C(sent_at) is on the task's clock, C(server_time) in seconds since 1970.
 
@@ -253,7 +253,7 @@ def timed_out(r: Record, policy: Policy, became: str, over: bool = False) -> Hel
 
 
 def lost_sight(r: Record, error: HelixError) -> HelixError:
-    """Something was started or followed, and then its state could not be read any more."""
+    """Something was started or followed, and then its state could no longer be read."""
     request = r.request or r.ending
     if r.attached:
         what = "was already running and was followed"
@@ -281,13 +281,13 @@ def refused(r: Record, error: HelixError) -> HelixError:
 
 
 def not_tried(r: Record, why: str) -> HelixError:
-    """The ETL's turn never came."""
+    """Nothing was sent for the ETL."""
     remedy = "Run the task again for the ETLs that were not tried (outcome not_tried)."
     return _problem("not_tried", f"{r.label} was not tried: {why}.", remedy)
 
 
 def describe(r: Record, action: str) -> str:
-    """One readable sentence (or two) about the end."""
+    """One or two sentences about the end."""
     if r.problem:
         return r.problem.sentence()
     took = describe_seconds((r.ended or 0.0) - (r.began or 0.0))
@@ -354,7 +354,7 @@ def entry(r: Record, policy: Policy) -> dict[str, Any]:
 
 
 def shortened(e: dict[str, Any], one_of_several: bool = True) -> dict[str, Any]:
-    """An entry without what matters only if the ETL failed."""
+    """An entry without the keys that matter only after a failure."""
     if e["failed"]:
         return e
     ended_well = one_of_several and e["outcome"] in ENDED_WELL

@@ -4,9 +4,9 @@
 """Private files: what a task shares with its action plugin, and with other hosts and tasks of the same run of Ansible.
 
 Private to this collection. A I(private folder) holds JSON that only this user can read. The I(channel) is a private
-file that the action plugin makes: its first line describes the task, the module appends progress, and the file's lock
-tells whether the task still exists. A I(note) remembers the latest request that started an ETL, since the API does not
-show an accepted request until the run begins.
+file that the action plugin creates: its first line describes the task, the module appends progress, and the lock on it
+shows whether the task still exists. A I(note) remembers the latest request that started an ETL, because the API does
+not show an accepted request until the run begins.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from ._plan import Policy
 from ._redaction import Redactor
 from ._status import EtlStatus, from_public
 
-if TYPE_CHECKING:  # the control node reads this file too, and must not import requests for it
+if TYPE_CHECKING:  # the control node imports this file, too, and does not need requests
     from ._http import Clock
 
-#: Larger files are not ours.
+#: Larger files were not written by this collection.
 MAX_BYTES = 1024 * 1024
 
 
@@ -99,13 +99,13 @@ class PrivateFolder:
             try:
                 new.unlink()
             except OSError:
-                pass  # it was never made, or the folder is gone
+                pass  # it was not created, or the folder no longer exists
             return False
         return True
 
 
 def append_line(path: str | os.PathLike[str], data: Mapping[str, Any]) -> bool:
-    """Append one line of JSON to an existing private file. Best effort; False if the file is gone or not private."""
+    """Append one line of JSON to an existing private file. Best effort; False if the file is missing or not private."""
     line = json.dumps(data).encode("utf-8") + b"\n"
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -149,15 +149,15 @@ class Channel:
             pass  # the task has already ended
 
     def tell(self, event: Mapping[str, Any]) -> None:
-        """Append one event, if anybody reads them. Best effort."""
+        """Append one event, if the action plugin reads them. Best effort."""
         if self._path:
             append_line(self._path, event)
 
     def over(self) -> bool:
-        """Whether the task has ended (time limit, interrupt, a player that died), so that nothing may be launched.
+        """Whether the task has ended (time limit, interrupt, killed ansible-playbook), so that nothing may be launched.
 
-        The action plugin holds a lock on the channel while it lives, and removes the file when it leaves. It lives a
-        little longer than ansible-playbook, if that is killed.
+        The action plugin holds a lock on the channel while it runs, and removes the file at its end. It runs a little
+        longer than an ansible-playbook that is killed.
         """
         if os.getppid() != self._parent or not _exists(self.about.get("player")):
             return True
@@ -177,7 +177,7 @@ class Channel:
 
 
 def _exists(process: Any) -> bool:
-    """Whether this process still exists; True if it cannot be told."""
+    """Whether this process still exists; True if that is unknown."""
     try:
         if isinstance(process, int):
             os.kill(process, 0)
@@ -189,7 +189,7 @@ def _exists(process: Any) -> bool:
 
 
 class Host(NamedTuple):
-    """What a module brings along: where secrets and warnings go, what time it is, and the way to the action plugin."""
+    """What a module provides: the redactor, warnings, the clock, and the channel to the action plugin."""
 
     redactor: Redactor
     clock: Clock
@@ -200,9 +200,9 @@ class Host(NamedTuple):
 
 
 class Note(NamedTuple):
-    """The latest request that was to start an ETL. Holds no secret.
+    """The latest request that was to start an ETL. Contains no secret.
 
-    C(run), C(task) and C(hosts) say who sent it and who has followed it.
+    C(run), C(task), and C(hosts) identify who sent it and who has followed it.
     """
 
     action: str
@@ -232,7 +232,7 @@ class Note(NamedTuple):
 
 
 class Notes:
-    """The notes of one tenant. A folder that cannot be used means that nothing is remembered.
+    """The notes of one tenant. If the folder cannot be used, nothing is remembered.
 
     :param folder: where they are kept; None: nothing is remembered.
     :param address: base address of the tenant.
@@ -247,7 +247,7 @@ class Notes:
 
     @contextmanager
     def alone(self, etl_id: int) -> Iterator[None]:
-        """Keep all others from the note of this ETL."""
+        """Exclusive access to the note of this ETL."""
         with ExitStack() as locks:
             try:
                 if self._folder:
@@ -276,7 +276,7 @@ class Notes:
             self._folder.write(self._name(etl_id), data)
 
     def join(self, etl_id: int, policy: Policy, wall: float) -> Note | None:
-        """The request to follow instead of sending another one; this host then counts among those that follow it."""
+        """The request to follow instead of sending another one; this host is then one of those that follow it."""
         note = self.read(etl_id)
         if note is None or not note.holds(policy, wall):
             return None
@@ -290,7 +290,7 @@ class Notes:
         return Note(action, before, wall, server_time, run=me.get("run"), task=me.get("task"), hosts=host)
 
     def begun(self, etl_id: int) -> None:
-        """The run that was requested was seen."""
+        """Record that the requested run was seen."""
         if self._folder:
             with self.alone(etl_id):
                 note = self.read(etl_id)
@@ -298,7 +298,7 @@ class Notes:
                     self.write(etl_id, note._replace(begun=True))
 
     def clear(self, etl_id: int) -> None:
-        """The ETL was stopped: nothing that was requested before is to be followed."""
+        """Record that the ETL was stopped, so that no earlier request is followed."""
         if self._folder:
             with self.alone(etl_id):
                 self.write(etl_id, None)

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the server writes: states and their meaning, names, and times.
+"""States and their meaning, names, and times, as the server writes them.
 
-Private to this collection. Pure: no input, no output. Source: the vendor's page "Obtaining the status of the task by
+Private to this collection. Without input and output. Source: the vendor's page "Obtaining the status of the task by
 using API".
 """
 
@@ -16,7 +16,7 @@ from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
-#: Shown where the server gives no value: never executed and never scheduled.
+#: Shown if the server has no value: the ETL was never executed and never scheduled.
 NEVER = "none"
 
 
@@ -29,7 +29,7 @@ OVER = frozenset(("ENDED", "ABORTED", "WAITING"))
 
 
 class EtlStatus(NamedTuple):
-    """One answer of C(GET …/status)."""
+    """One response to C(GET …/status)."""
 
     state: str
     exit_code: str | None = None
@@ -41,7 +41,7 @@ class EtlStatus(NamedTuple):
 
     @property
     def executing(self) -> bool:
-        """Whether anything is known to execute. An unknown word counts as not known to execute."""
+        """Whether the ETL is known to be executing. An unknown state does not count."""
         return self.state in EXECUTING
 
     @property
@@ -78,7 +78,7 @@ class EtlStatus(NamedTuple):
         return mine > theirs
 
     def public(self) -> dict[str, Any]:
-        """The form in which results show it."""
+        """The status, as results show it."""
         return {
             "status": None if self.state == NEVER else self.state,
             "exit_code": self.exit_code,
@@ -99,14 +99,14 @@ class EtlStatus(NamedTuple):
 def _word(value: Any) -> str | None:
     if value is None or isinstance(value, (dict, list)):
         return None
-    # No word of the service is longer; what a hostile one sends is shown, but not at full length.
+    # The states of the service are shorter. Longer text from a hostile server is cut.
     return str(value).strip()[:60].rstrip() or None
 
 
 def parse_status(data: Any) -> EtlStatus | None:
-    """The status in decoded JSON; None where the shape is not that of a status.
+    """The status in decoded JSON; None if it does not have the shape of a status.
 
-    An empty body (HTTP 204), C(null), an empty word or an absent field all mean "no value".
+    An empty body (HTTP 204), C(null), an empty text, or a missing field all mean "no value".
     """
     if data is None:
         return EtlStatus(NEVER)
@@ -125,7 +125,7 @@ def parse_status(data: Any) -> EtlStatus | None:
 
 
 def from_public(data: dict[str, Any] | None) -> EtlStatus | None:
-    """The status in a result entry (see C(EtlStatus.public)); None where it is none."""
+    """The status in a result entry (see C(EtlStatus.public)); None if it is not a status."""
     return None if data is None else parse_status(data)
 
 
@@ -135,7 +135,7 @@ def from_public(data: dict[str, Any] | None) -> EtlStatus | None:
 def fold(text: str) -> str:
     """The form in which names are compared with patterns: NFC, without case, and without white space at the ends.
 
-    Ansible splits "A, B" at the comma only.
+    White space, because Ansible splits "A, B" only at the comma.
     """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).strip()
 
@@ -151,7 +151,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def rfc3339(epoch: float) -> str:
-    """Whole seconds, UTC, C(Z): the format of C(last_exec_ts). A time that no calendar has becomes the nearest one."""
+    """Whole seconds, UTC, C(Z): the format of C(last_exec_ts). An invalid time becomes the nearest valid one."""
     try:
         moment = _EPOCH + timedelta(seconds=int(epoch))
     except (OverflowError, ValueError):
@@ -183,7 +183,7 @@ def parse_http_date(text: str | None) -> float | None:
         return None
     try:
         moment = parsedate_to_datetime(text)
-        # Runs are compared with this clock; with such a date, no run would ever be recognized.
+        # Runs are compared with this clock. With such a date, no run would be recognized.
         return _seconds(moment) if moment.year < 3000 else None
     except (IndexError, OverflowError, TypeError, ValueError):
         return None

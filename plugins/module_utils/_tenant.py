@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 #: Seconds for all checks, for one check, for one exchange, and for reading states.
 TOTAL, LONGEST, EXCHANGE, SAMPLING = 50.0, 20.0, 10.0, 8.0
-#: No more states than this are read.
+#: The maximum number of states to read.
 MOST_STATES = 100
 #: Seconds by which clocks may differ, and days before the end of a certificate or token life that deserve a warning.
 SKEW, DAYS_LEFT = 60, 30
@@ -50,7 +50,7 @@ _CALLS = ("", "status", "run", "schedule", "stop", "kill")
 _FIELDS = ("run_configurations", "exit_code", "last_exec_ts", "request_status", "task_execution_request_id")
 _NOT_DONE = "Not done"
 _REPORT = "Attach the profile to an issue of the type API, so that the collection can support it."
-#: What is known of a tenant; null was not observed. The simulator reads the same fields.
+#: The fields of a profile. Null means not observed. The simulator reads the same fields.
 PROFILE = (
     *("format_version", "collection_version", "status_code", "no_value", "no_value_code", "time_format", "words_case"),
     *("state_words", "exit_words", "trailing_slash", "accept", "unknown_id", "forbidden_code", "permissions"),
@@ -112,7 +112,7 @@ def examine(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
 
 
 def table(rows: Mapping[str, Row], remedy: str) -> str:
-    """One headline, one line for each check, and what to do first."""
+    """One headline, one line for each check, and the first remedy."""
     count = Counter(row.status for row in rows.values())
     parts = [f"{count[status]} {status}" for status in ("failed", "warning", "ok", "skipped") if count[status]]
     width = max(map(len, rows))
@@ -151,7 +151,7 @@ def _within(seconds: float, work: Callable[[], Row]) -> Row:
 
 
 class _Tenant:
-    """The checks, and what they have learned."""
+    """The checks and their findings."""
 
     def __init__(self, options: Mapping[str, Any], host: Host) -> None:
         self.options = options
@@ -437,7 +437,7 @@ class _Tenant:
             data = http.decoded(answer, "GET", self.url + path, self.host.redactor)
             if status_of.parse_status(data) is not None:
                 return answer, data
-        # Raises what the response means.
+        # Raises the error that the response means.
         self.api.status(etl_id, retries=0)
         raise errors.AnswerError("The response to a status request changes.", remedy="Run the task again.")
 
@@ -546,7 +546,7 @@ class _Tenant:
         if self.host.check_mode:
             return _skipped("Check mode writes no file.")
         try:
-            # A new file of mode 0600 beside the old one, so that there is never half a profile.
+            # A new file of mode 0600 replaces the old one, so that there is never half a profile.
             with tempfile.TemporaryDirectory(prefix=".tenant_info-", dir=Path(path).parent) as folder:
                 new = Path(folder, "profile")
                 with open(new, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
@@ -645,7 +645,7 @@ def time_format(value: Any) -> str | None:
 
 
 def compare(text: str) -> dict[str, list[str]]:
-    """An OpenAPI description against the calls and fields that the collection uses. A text search, without YAML."""
+    """Search an OpenAPI description for the calls and fields that the collection uses. As text, without YAML."""
     # Not a path inside an address, which would contain the host.
     paths = set(re.findall(r"(?<![\w/:.])/(?!/)[\w./{}-]*\betls\b[\w./{}-]*", text))
     forms = {call: rf".*/etls/\{{[^}}]+\}}/{call}/?" if call else r".*/etls/?" for call in _CALLS}

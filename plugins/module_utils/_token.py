@@ -1,12 +1,12 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tokens: log in, and always have a valid token. Private to this collection.
+"""Log in, and provide a valid token. Private to this collection.
 
 Facts about the service: C(POST /ims/api/v1/access_keys/login) takes C(access_key), C(access_secret_key), and optionally
 C(tenant_id), and returns C(json_web_token) (documented; C(tenant_id) and the field name seen in public clients). A JWT
-is valid for 15 minutes (documented). The refresh token is not used: its endpoint is not documented, and the keys are
-needed in any case when it fails.
+is valid for 15 minutes (documented). The refresh token is not used, because its endpoint is not documented and the keys
+are needed anyway if it fails.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def jwt_claims(token: str) -> dict[str, Any]:
 
 
 def claim_number(value: Any) -> float | None:
-    """Seconds since 1970 of a time claim. Beyond the year 5000 or below zero it is not a time: None."""
+    """Seconds since 1970 of a time claim. None if it is below zero or beyond the year 5000."""
     usable = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e11
     return float(value) if usable else None
 
@@ -137,18 +137,18 @@ class TokenSource:
         self.renewals = 0
         transport.redactor.add(credentials.access_secret_key, credentials.access_key, credentials.token)
         if credentials.token and credentials.has_keys:
-            # Without keys, only the server decides whether it is still valid. With keys, an old one is not even tried.
+            # Without keys, the server decides whether it is still valid. With keys, an old one is not tried.
             self._renew_at = transport.clock.now() + usable_life(credentials.token, transport.clock.wall())
 
     @property
     def usable_seconds(self) -> float:
-        """How long C(current()) returns the same token from now on."""
+        """Seconds for which C(current()) returns the same token."""
         return max(0.0, self._renew_at - self._transport.clock.now()) if self._token else 0.0
 
     def current(self, retries: int | None = None, deadline: float | None = None) -> str:
         """A valid token.
 
-        :param retries: how often a login is retried; None: as often as any read.
+        :param retries: how often a login is retried; None means as often as a read.
         :param deadline: a moment on C(clock.now()); no retry waits longer.
         :raises AuthenticationError: the credentials are rejected.
         :raises TransportError: the portal cannot be reached.
@@ -167,7 +167,7 @@ class TokenSource:
             return self._token
 
     def replace(self, rejected: str, retries: int | None = None, deadline: float | None = None) -> str:
-        """Another token than the one that the server rejected with 401.
+        """A new token, in place of the one that the server rejected with 401.
 
         :raises AuthenticationError: there are no keys, or they are rejected.
         """
@@ -195,7 +195,7 @@ class TokenSource:
 
     def _log_in(self, retries: int | None, deadline: float | None) -> None:
         if self._refusal:
-            # Rejected keys are not tried again for each ETL of a list: portals lock them.
+            # Rejected keys are not tried again for each ETL of a list, because portals lock them.
             raise self._refusal
         keys = self._credentials
         payload = {"access_key": keys.access_key, "access_secret_key": keys.access_secret_key}

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Base of the action plugins: runs the module of the same name once, with the connection variables and live progress.
 
-Private to this collection. Requests always leave from the host that the task runs on. The module alone is complete:
-with C(async), over ssh or as another user there is no live progress, and the result is the same.
+Private to this collection. Requests always leave from the host that the task runs on. The module works alone, too:
+with C(async), over ssh, or as another user, there is no live progress, and the result is the same.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ display = Display()
 
 
 def _say_farewell(player: int) -> None:
-    """After Ctrl-C the workers are dead; only the main process, which has loaded this plugin, too, can still speak."""
+    """After Ctrl-C, the workers are dead. Only the main process, which has loaded this plugin, too, can still print."""
     if os.getpid() == player:
         for line in farewells(str(constants.DEFAULT_LOCAL_TMP)):
             display.display(line, stderr=True)
@@ -43,11 +43,11 @@ atexit.register(_say_farewell, os.getpid())
 
 
 class HelixAction(ActionBase):
-    """C(MODULE) is the module of the same name; C(FOLLOWS) says whether it may take long enough to be followed."""
+    """C(MODULE) is the module of the same name; C(FOLLOWS) is whether it shows live progress."""
 
     MODULE = ""
     FOLLOWS = True
-    #: Other options that a variable may set.
+    #: Other options that can be set by a variable.
     VARIABLES: tuple[str, ...] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -99,7 +99,7 @@ class HelixAction(ActionBase):
         return values
 
     def _about(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Which task this is, for which host, and the folder of the notes of the run, if the module can read it."""
+        """The task, its host, and the folder of the notes of this run, if the module can read it."""
         folder = Path(constants.DEFAULT_LOCAL_TMP)
         # A batch (serial), or another play with the same role, starts another run. Failed hosts leave the lists.
         hosts, batch = (task_vars.get(f"ansible_play_{name}") or [] for name in ("hosts", "batch"))
@@ -141,11 +141,11 @@ class HelixAction(ActionBase):
         return self._completed(answer, tail.entries)
 
     def _show(self, line: str) -> None:
-        # On standard error: programs that read results from standard output (the json callback) are not disturbed.
+        # On standard error, because programs read results from standard output (the json callback).
         display.display(line, stderr=True)
 
     def _completed(self, answer: dict[str, Any], entries: list[dict[str, Any]]) -> dict[str, Any]:
-        """The module's own result. A module that died must not take what it started with it."""
+        """The result of the module. If the module died, the result contains what it had started."""
         if entries and answer.get("failed") and "etls" not in answer:
             reason = " ".join(str(answer.get("msg") or "The module did not come to its end").split()).rstrip(".")
             problem = HelixError(

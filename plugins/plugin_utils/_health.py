@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Expectations of ETLs, and the verdict on each ETL.
 
-Private to this collection; shared by the filters and the event source. Pure: no input, no output, no clock.
+Private to this collection; shared by the filters and the event source. Without input, output, and clock.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ..module_utils._status import EXECUTING, NEVER, SERVICE, STATES, fold, matc
 
 #: Worst first. An ETL with several findings gets the worst of them as its verdict.
 VERDICTS = ("failed", "unexpected_state", "stale", "unknown", "never_ran", "warning", "healthy")
-#: What a gate can fail on besides verdicts: ETLs without an expectation, and expectations without an ETL.
+#: A gate can also fail on these: ETLs without an expectation, and expectations without an ETL.
 GATES = (*VERDICTS[:-1], "unmatched", "missing")
 KEYS = ("name_pattern", "etl_id", "max_age", "warn_age", "allow_warning", "states", "severity", "labels")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd]?)")
-#: A clock may be off by so many seconds before a time in the future makes an age unknown.
+#: A time that is further in the future than this, in seconds, makes the age unknown.
 _SKEW = 300
 
 
@@ -60,7 +60,7 @@ def clean(value: Any) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time for people."""
+    """A duration as text."""
     for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
         if seconds < limit:
             return f"{int(seconds // size)} {unit}"
@@ -68,12 +68,12 @@ def span(seconds: float) -> str:
 
 
 def blank(value: Any) -> bool:
-    """Not given. Surveys send an empty text for every question that was left open."""
+    """Whether a value is not set. Surveys send an empty text for each question without an answer."""
     return value is None or (isinstance(value, str) and not value.strip())
 
 
 def words(value: Any) -> list[Any]:
-    """A list; a scalar is a list of one, and a text may hold several words with commas between them."""
+    """A list; a scalar is a list of one, and a text can contain several words, separated by commas."""
     if blank(value):
         return []
     if isinstance(value, str):
@@ -82,7 +82,7 @@ def words(value: Any) -> list[Any]:
 
 
 def duration(value: Any, what: str) -> float | None:
-    """Seconds of C(90), C(90m), C(26h), C(2d); None if not given.
+    """Seconds of C(90), C(90m), C(26h), C(2d); None if not set.
 
     :raises HealthError: not a duration, or not above zero.
     """
@@ -105,7 +105,7 @@ def duration(value: Any, what: str) -> float | None:
 
 
 def moment(value: Any) -> float | None:
-    """Seconds since 1970 of a number, a time as text, or a datetime; None if not given.
+    """Seconds since 1970 of a number, a time as text, or a datetime; None if not set.
 
     :raises HealthError: it is none of these.
     """
@@ -127,7 +127,7 @@ def moment(value: Any) -> float | None:
 def parse_expectations(given: Any) -> list[Expectation]:
     """The user's list, checked.
 
-    :raises HealthError: names the first expectation that is wrong, and what is wrong with it.
+    :raises HealthError: with the first expectation that is not valid, and the reason.
     """
     if given is not None and (isinstance(given, (str, Mapping)) or not isinstance(given, Sequence)):
         raise HealthError(f"The expectations must be a list, not {type(given).__name__}.")
@@ -143,7 +143,7 @@ def _expectation(label: str, item: Any) -> Expectation:
     if strange:
         raise HealthError(f"{label} has unknown keys: {', '.join(strange)}. Valid keys: {', '.join(KEYS)}.")
     patterns = item.get("name_pattern")
-    # A comma may be part of a name: a text is one pattern.
+    # A comma can be part of a name, so a text is one pattern.
     patterns = [] if blank(patterns) else [patterns] if isinstance(patterns, str) else words(patterns)
     ids = tuple(etl_id_of(value, f"{label}: etl_id") for value in words(item.get("etl_id")))
     if bool(patterns) == bool(ids):
@@ -216,10 +216,10 @@ def _check_contradictions(rules: Sequence[Expectation]) -> None:
 
 
 def judge(etls: Any, expectations: Any, *, now: Any = None, fail_on: Any = None) -> dict[str, Any]:
-    """The verdicts on the C(etls) of C(etl_info), in their order, with counts, warnings and what fails a gate.
+    """The verdicts on the C(etls) of C(etl_info), in their order, with counts, warnings, and what fails a gate.
 
-    :param now: the moment to count ages from; by default the C(age_seconds) that C(etl_info) counted.
-    :raises HealthError: an argument is not what it should be.
+    :param now: the time from which ages are counted; by default, the C(age_seconds) of C(etl_info).
+    :raises HealthError: an argument is not valid.
     """
     rules, gates, at = parse_expectations(expectations), _gates(fail_on), moment(now)
     if isinstance(etls, (str, Mapping)) or not isinstance(etls, Sequence):
@@ -316,7 +316,7 @@ Findings = list[tuple[str, str]]
 
 
 def assess(etl: Mapping[str, Any], rule: Expectation, age: int | None) -> tuple[Findings, list[str]]:
-    """Everything that is wrong with an ETL as (verdict, reason), and remarks that are no verdict."""
+    """Everything that is wrong with an ETL as (verdict, reason), and remarks that do not affect the verdict."""
     if "status" not in etl:
         return [("unknown", f"The state was not read. {clean(etl.get('msg'))}".strip())], []
     state, exit_code, time = _word(etl["status"]), _word(etl.get("exit_code")), clean(etl.get("last_exec_ts"))
@@ -333,7 +333,7 @@ def assess(etl: Mapping[str, Any], rule: Expectation, age: int | None) -> tuple[
         return findings, [] if findings else [f"service is {'on' if state == 'SERVICE_ON' else 'off'}"]
     if state != "RUNNING" and (exit_code or state in STATES):
         findings += _of_exit(state, exit_code, rule)
-    # An end-stamped first run has no time yet.
+    # If the server shows the end of a run, the first run has no time yet.
     if state != "RUNNING" or time:
         findings += _of_age(rule, age, time)
     return findings, ["run in progress"] if state == "RUNNING" else []
@@ -365,7 +365,7 @@ def _of_age(rule: Expectation, age: int | None, time: str) -> Findings:
 
 
 def group(verdict: Mapping[str, Any]) -> str:
-    """Under which of five headings an ETL is shown: C(failed), C(attention), C(running), C(healthy), C(off)."""
+    """The heading under which an ETL is shown: C(failed), C(attention), C(running), C(healthy), C(off)."""
     if verdict["verdict"] == "failed":
         return "failed"
     if verdict["verdict"] == "never_ran" or (verdict["verdict"] == "healthy" and verdict["status"] == "SERVICE_OFF"):

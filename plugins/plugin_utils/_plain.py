@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Values from playbooks as plain JSON types.
 
-Private to this collection. Pure: no input, no output.
+Private to this collection. Without input and output.
 
-Up to ansible-core 2.18, the result of a template is written as text and parsed again: one date in it, and the whole
-structure stays a text. A value encrypted with C(!vault) arrives as a separate kind of object.
+Up to ansible-core 2.18, the result of a template is written as text and parsed again. If it contains a date, the
+whole structure remains text. A value encrypted with C(!vault) is a special object.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """The same value out of dictionaries with text keys, lists, texts, numbers, booleans, and None."""
+    """The same value, made of dictionaries with text keys, lists, texts, numbers, booleans, and None."""
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, Mapping):
@@ -29,7 +29,7 @@ def plain(value: Any) -> Any:
 
 
 def items(value: Any) -> list[Any]:
-    """A list, also out of a single value or a text with commas, as Ansible reads lists elsewhere."""
+    """A list, also from a single value or a text with commas, as Ansible reads lists."""
     value = plain(value)
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Live progress: tails the private file to which a module appends its events, and turns them into lines.
 
-Private to this collection. The file is also the module's sign that the task still exists: this process holds a lock on
-it and removes it at the end.
+Private to this collection. The file also shows the module that the task still exists: this process holds a lock on it
+and removes it at the end.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ..module_utils._errors import HelixError
 from ..module_utils._plan import describe_seconds
 from ..module_utils._report import label
 
-#: How the names of the files begin.
+#: The prefix of the file names.
 PREFIX = "bmc_helix-channel-"
 #: Seconds between two reads of the file.
 TICK = 0.4
-#: The heartbeat grows from the first to the second, in seconds. Some platforms end a job that is silent for minutes.
+#: The heartbeat slows from the first to the second value, in seconds. Some platforms end jobs without output.
 FIRST_BEAT, LAST_BEAT = 10.0, 120.0
-#: With more ETLs than this, one line stands for all of them.
+#: More ETLs than this share one line.
 MOST_LINES = 3
 #: The groups of that line, in this order.
 ORDER = (
@@ -47,7 +47,7 @@ ORDER = (
     "queued",
 )
 _DONE = {"succeeded": "succeeded", "warning": "warning", "not_tried": "not tried"}
-#: Ends without a run or a request, so without a time.
+#: Outcomes without a run or a request, so without a time.
 _AT_ONCE = ("nothing_to_do", "fresh", "not_tried", "would_run", "would_schedule", "would_stop", "would_kill")
 
 
@@ -76,7 +76,7 @@ class Tail:
         return list(self._reporter.entries.values())
 
     def __enter__(self) -> Tail:
-        # Only the main thread runs signal handlers, and only a signal sent to it wakes it, so this thread blocks all.
+        # Only the main thread runs signal handlers, and only a signal to it wakes it, so this thread blocks all.
         old = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self._thread.start()
@@ -87,7 +87,7 @@ class Tail:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self._stop.set()
         self._thread.join(5)
-        if not isinstance(error, KeyboardInterrupt):  # else the main process reports it, see farewells()
+        if not isinstance(error, KeyboardInterrupt):  # otherwise, the main process reports it, see farewells()
             if error is not None:
                 for line in self._reporter.farewell():
                     self._show(line)
@@ -115,7 +115,7 @@ class Tail:
 
 
 def farewells(folder: str) -> list[str]:
-    """Runs that continue after Ctrl-C: the processes that followed them were killed, and their files remain."""
+    """Runs that continue after Ctrl-C. The processes that followed them were killed, but their files remain."""
     lines = []
     for path in sorted(Path(folder).glob(f"{PREFIX}*")):
         try:
@@ -132,8 +132,8 @@ def farewells(folder: str) -> list[str]:
 class Reporter:
     """Turns events into lines.
 
-    :param prefix: stands before each line.
-    :param hidden: C(no_log) is set: neither names nor states may be shown.
+    :param prefix: the beginning of each line.
+    :param hidden: whether C(no_log) is set, so that neither names nor states may be shown.
     """
 
     def __init__(self, prefix: str = "  ", hidden: bool = False, now: float | None = None) -> None:
@@ -159,7 +159,7 @@ class Reporter:
             try:
                 self.take(json.loads(line))
             except (ValueError, KeyError, TypeError):
-                continue  # a line that was cut off, when the disk was full
+                continue  # an incomplete line, because the disk was full
 
     def take(self, event: Mapping[str, Any]) -> None:
         """An event of the module."""
@@ -190,7 +190,7 @@ class Reporter:
         return [self._prefix + line for line in lines]
 
     def farewell(self) -> list[str]:
-        """What was started, after an interrupt or a time limit."""
+        """The line after an interrupt or a time limit: what was started."""
         begun = [event for event in self._events.values() if _is_begun(event["entry"])]
         if not begun:
             return []
@@ -256,7 +256,7 @@ def _group(event: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> str:
 
 
 def _state(event: Mapping[str, Any]) -> str:
-    """What to show of one ETL; empty while there is nothing to tell."""
+    """What to show of one ETL; empty if there is nothing to show."""
     entry, phase = event["entry"], event["phase"]
     if entry["outcome"] is not None:
         exit_code = (entry["after"] or {}).get("exit_code")

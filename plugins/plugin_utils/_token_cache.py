@@ -19,24 +19,24 @@ from typing import Any
 from ..module_utils._errors import AnswerError, HelixError, TransportError
 from ..module_utils._run_files import PrivateFolder
 
-#: Rejected keys are not tried again for so many seconds: portals lock keys after a few failures.
+#: Rejected keys are not tried again for this many seconds, because portals lock keys after a few failures.
 REFUSED_SECONDS = 60.0
-#: What is kept of a failure. The texts are masked already.
+#: What is kept of a failure. The texts are already masked.
 _REMEMBERED = ("message", "kind", "remedy", "http_status", "server_message")
 
 
 class RememberedError(HelixError):
-    """A failure that another process of this run has met."""
+    """A failure of another process of this run."""
 
 
 class Now:
-    """The clocks, replaced by tests. Not C(_http.Clock): that file imports requests, which takes longer than a use."""
+    """The clocks. Tests replace them. Not C(_http.Clock), because importing requests takes longer than a use."""
 
     def wall(self) -> float:
         return time.time()
 
     def monotonic(self) -> float:
-        """The same for all processes of this machine since it started."""
+        """Monotonic seconds, the same for all processes of this machine."""
         return time.monotonic()
 
 
@@ -50,9 +50,9 @@ def shared_token(
     """The token of this run. At most one process at a time asks the server.
 
     :param folder: the private temporary folder of this run.
-    :param identity: everything that leads to another token: addresses, keys, CA. Only its hash is used.
+    :param identity: everything that a token depends on: addresses, keys, CA. Only its hash is used.
     :param fetch: logs in, and returns the token and the seconds for which it may be used.
-    :raises PrivateFolderError: nothing was fetched, because the folder cannot be used.
+    :raises PrivateFolderError: no token was fetched, because the folder cannot be used.
     :raises HelixError: the login failed.
     """
     now = now or Now()
@@ -89,14 +89,14 @@ def _age(entry: Mapping[str, Any], now: Now) -> float | None:
     if not all(isinstance(moment, float) for moment in made):
         return None
     ages = (now.wall() - entry["wall"], now.monotonic() - entry["monotonic"])
-    # From another start of the machine.
+    # The entry is from before a restart of the machine.
     return max(ages) if ages[1] >= 0 else None
 
 
 def _raise_remembered(entry: Mapping[str, Any], age: float | None, waited: float) -> None:
-    """A failure applies to all who waited for the same attempt; rejected keys, for some time longer.
+    """Whether a failure applies: to all processes that waited for the attempt, and for rejected keys, some time longer.
 
-    Otherwise, twenty forks would wait for a dead server one after the other, or lock a key with twenty logins.
+    Otherwise, twenty forks would wait for a dead server one after another, or lock a key with twenty logins.
     """
     failure = entry.get("failure")
     if age is None or not isinstance(failure, dict):

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A FAKE of AWX's API: as much as the modules of awx.awx need to make objects, with AWX's own refusals (rules.py).
+"""A FAKE of AWX's API: enough for the modules of awx.awx to create objects, with the checks of AWX (rules.py).
 
-It is no AWX: it runs no job, knows no user, and says nothing about how a real one behaves beyond these rules.
+It runs no jobs, has no users, and proves nothing about a real AWX beyond these rules.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.awx import rules
 
 TOKEN = "fake-awx-token-2Yx9Qw7vR1"
 SECRET_FIELD = "$encrypted$"
-# What AWX fills in where nothing is given, and what it makes of null.
+# The defaults of AWX, and how it handles null.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "credential_types": {"inputs": {}, "injectors": {}, "description": "", "managed": False},
     "inventories": {"kind": "", "host_filter": None, "variables": "", "description": ""},
@@ -71,7 +71,7 @@ class FakeAwx:
         singular = {"inventories": "inventory"}.get(kind, kind.removesuffix("s"))
         item = {"id": number, "type": singular, "url": url, **DEFAULTS.get(kind, {})}
         item["related"] = {"survey_spec": f"{url}survey_spec/"} if kind.endswith("job_templates") else {}
-        # A project is made and then synchronized; here that is done at once.
+        # AWX creates a project and synchronizes it later; here, this is one step.
         if kind == "projects":
             item |= {"status": "successful", "failed": False, "finished": "2026-01-01T00:00:00Z", "scm_revision": ""}
             item["summary_fields"] = {}
@@ -101,7 +101,7 @@ class FakeAwx:
         }
         complaints = []
         for name, value in item["inputs"].items():
-            # Seen on AWX 24.6.1: whatever is false in a field with choices becomes the first of them.
+            # Seen on AWX 24.6.1: a false value in a field with choices becomes the first choice.
             if fields.get(name, {}).get("choices") and not value:
                 item["inputs"] = {**item["inputs"], name: fields[name]["choices"][0]}
                 continue

@@ -2,4 +2,4 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How fast this collection is, beside a hand-written playbook and a bare script: `make bench`."""
+"""Compare the speed of this collection with a hand-written playbook and a bare script: `make bench`."""

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a person would write without Ansible: run ETLs and wait, with requests and nothing else.
+"""A script without Ansible: run ETLs and wait, with requests only.
 
-`python bare.py MAX_PARALLEL ETL_ID ...` prints the exit codes by id. It makes the same decisions as the collection in
-fair weather: the state before, one request, looks until that run is over, the verdict. It survives nothing: no lost
-answer, no expired token, no restart of a gateway.
+`python bare.py MAX_PARALLEL ETL_ID ...` prints the exit codes by id. Without errors, it does the same as the
+collection: read the state, send one request, poll until the run is over, report the result. It handles no lost
+response, no expired token, and no restart of a gateway.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 from xml.sax.saxutils import escape
 
-#: Seen on white and on near black alike.
+#: Visible on white and on near black.
 COLOURS = {"ours": "#2f81d8", "bare": "#7d8590", "uri": "#d97c1f"}
 LABELS = {"ours": "etl_action", "bare": "bare Python script", "uri": "uri playbook"}
 WIDTH, LEFT, LONGEST = 720, 150, 470

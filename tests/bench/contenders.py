@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Those who race: this collection, a hand-written playbook, a bare script. All do the same work, which is checked."""
+"""The contenders: this collection, a hand-written playbook, a bare script. It is checked that all do the same work."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Arena:
     # -- the scene --------------------------------------------------------------------------------------------------
 
     def prepare(self, count: int, latency_ms: int = 0, duration: float = DURATION, **fields: Any) -> None:
-        """So many ETLs that ran a day ago, each fifth of which will end with WARNING."""
+        """ETLs that ran a day ago. Every fifth one ends with WARNING."""
         self.etl_ids = list(range(FIRST_ID, FIRST_ID + count))
         etls = [
             {"id": etl_id, "state": "ENDED", "duration": duration, "exit": _exit_of(etl_id), **fields}

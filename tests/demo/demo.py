@@ -22,7 +22,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".cache" / "demo"
 VARIANTS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "tests/demo/variants.yml").read_text("utf-8"))
-#: Long and unlike any other word, so that a leak is noticed.
+#: Long and unique, so that a leak is noticed.
 KEYS = {"HELIX_ACCESS_KEY": "DEMOACCESSKEY7Q2X9", "HELIX_ACCESS_SECRET_KEY": "demo-secret-key-vJ3mZ8tq-0kTn5Rw"}
 IDLE_SECONDS = 600
 SPEED = 2

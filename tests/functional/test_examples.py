@@ -28,6 +28,7 @@ SCENE = {
     321: {"name": "Nightly vCenter import", "state": "ENDED"},
     322: {"name": "Oracle - Database Extractor", "state": "ENDED"},
     323: {"name": "Kubernetes - Prometheus Extractor", "kind": "periodic"},
+    999: {"name": "[TEST] Oracle", "state": "ENDED"},
 }
 #: For examples that a play is put around: a keyword of plays or blocks, not a list of tasks.
 KEYWORDS = {"environment", "module_defaults", "vars"}
@@ -124,7 +125,7 @@ def test_there_are_examples_everywhere() -> None:
 
 
 def test_the_syntax_of_all_examples(environment: dict[str, str], inventory: Path, tmp_path: Path) -> None:
-    # Ansible looks for the modules even so; those of AWX are not installed everywhere.
+    # Ansible also looks for the modules; those of AWX are not installed everywhere.
     awx = (SITE_PACKAGES / "ansible_collections" / "awx").exists()
     playbook = written(tmp_path, [example for example in EXAMPLES if awx or "awx.awx." not in example.text], TENANT)
     done = run_ansible(["ansible-playbook", "-i", inventory, "--syntax-check", playbook], environment, tmp_path, 100)

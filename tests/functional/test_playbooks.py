@@ -90,7 +90,7 @@ def test_etl_stop_all_ends_all_that_executes(playbook: Playbook, simulator: Simu
     assert control.status(3)["state"] == "ENDED"
     done = playbook("etl_stop_all", {"etl_stop_all_confirm": True, "etl_stop_all_schedules": True})
     assert "changed=0 " in done.stdout
-    assert done.task("Show the result")["msg"] == ["Nothing executes."]
+    assert done.task("Show the result")["msg"] == ["Nothing is running."]
 
 
 def test_brackets_in_a_pattern_are_literal(playbook: Playbook, simulator: SimulatorProcess) -> None:

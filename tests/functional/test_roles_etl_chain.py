@@ -156,7 +156,7 @@ def test_cleanup_ends_what_the_chain_started_and_only_that(
         assert control.status(1)["state"] == "ENDED"
         assert sent == {(cleanup, 1)}
         assert [etl["etl_id"] for etl in result_of(done)["ended_early"]] == [1]
-        assert "Ended by the clean-up:" in done.task()["msg"]
+        assert "Ended by the cleanup:" in done.task()["msg"]
 
 
 def test_check_mode_walks_the_whole_chain_and_sends_nothing(

@@ -41,16 +41,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--http", dest="https", action="store_false", help="serve plain HTTP")
     add("--page-port", type=int, help="port of the page, in plain HTTP for browsers; 0 takes a free one")
     add("--certificate", choices=("valid", "expired", "wrong-host"), default="valid", help="certificate to present")
-    add("--state-dir", help="folder for ca.pem, server.pem and ready.json (default: a temporary folder)")
+    add("--state-dir", help="folder for ca.pem, server.pem, and ready.json (default: a temporary folder)")
     add("--scenario", default="demo", help="empty, demo, or a JSON or YAML file (default: %(default)s)")
     add("--profile", metavar="FILE", help="behave like the tenant in this profile, a JSON or YAML file")
-    add("--speed", type=float, default=1.0, help="simulated seconds in a real one (default: %(default)s)")
+    add("--speed", type=float, default=1.0, help="simulated seconds per real second (default: %(default)s)")
     add("--latency-ms", type=float, help="real milliseconds added to every API request")
     add("--token-life", type=float, help="simulated seconds until a JWT is refused (default: 900)")
     add("--access-key", help="access key of the simulated tenant")
     add("--access-secret-key", help="its secret")
     add("--tenant-id", help="its tenant ID")
-    add("--stop-after", type=float, metavar="SECONDS", help="stop after so long without a request")
+    add("--stop-after", type=float, metavar="SECONDS", help="stop after this many seconds without a request")
     add(
         "--stop-with-stdin",
         action="store_true",
@@ -61,7 +61,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def missing_packages() -> str | None:
-    """A sentence that says what to install, or None."""
+    """A message about what to install, or None."""
     missing = [package for module, package in _PACKAGES.items() if importlib.util.find_spec(module) is None]
     if not missing:
         return None
@@ -70,7 +70,7 @@ def missing_packages() -> str | None:
 
 
 def build_tenant(options: argparse.Namespace) -> Any:
-    # Imported late so that `--help` needs no library, and a mistyped option is reported at once.
+    # Imported late so that `--help` needs no library, and a mistyped option is reported immediately.
     from .control import apply_profile, read_object, scenario_from
     from .settings import InputError
     from .tenant import Identity, Tenant
@@ -126,7 +126,7 @@ async def serve(options: argparse.Namespace, folder: Path) -> None:
             stack.push_async_callback(page_runner.cleanup)
             ready["page"] = f"http://{host}:{page_port}/"
         stop = _stop_event(options)
-        # A reader sees the whole file or none.
+        # Replaced as a whole, so that no reader sees half a file.
         draft = ready_file.with_suffix(".draft")
         draft.write_text(json.dumps(ready), encoding="utf-8")
         draft.replace(ready_file)

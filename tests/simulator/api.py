@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The REST API itself, without sockets: a request in, an answer out."""
+"""The REST API without sockets: from a request to a response."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call:
-    """What an address means."""
+    """The meaning of an address."""
 
     exchange: str
     method: str = "GET"
@@ -90,7 +90,7 @@ def recognize(path: str) -> Call:
 def perform(
     tenant: Tenant, call: Call, entry: Entry, headers: Mapping[str, str], body: bytes, lag: float | None = None
 ) -> Answer:
-    """Carry the request out. `lag` is by how many seconds the replica that answers a status request is late."""
+    """Carry the request out. `lag` is the delay, in seconds, of the replica that responds to a status request."""
     refusal = _refuse_form(tenant.settings, call, entry, body)
     if call.exchange == "unknown":
         return as_json({"error": "Not found"}, 404)

@@ -60,7 +60,7 @@ class Control:
         return http.client.HTTPSConnection(host, port, timeout=30, context=self._context)
 
     def reset(self, scenario: str | Mapping[str, Any] | None = None) -> None:
-        """Forget everything and load this scenario; by default, the one that the simulator was started with."""
+        """Delete everything and load this scenario; by default, the one from the start of the simulator."""
         self.call("POST", "/reset", {} if scenario is None else {"scenario": scenario})
 
     def configure(self, **config: Any) -> Any:
@@ -70,7 +70,7 @@ class Control:
         return self.call("GET", "/config")
 
     def put_etl(self, etl_id: int, **fields: Any) -> Any:
-        """Create the ETL, or replace it whole."""
+        """Create the ETL, or replace it completely."""
         return self.call("PUT", f"/etls/{etl_id}", fields)
 
     def patch_etl(self, etl_id: int, **fields: Any) -> Any:
@@ -81,7 +81,7 @@ class Control:
         self.call("DELETE", f"/etls/{etl_id}")
 
     def status(self, etl_id: int) -> Any:
-        """The true state of the ETL, whatever the API shows."""
+        """The true state of the ETL, independently of what the API shows."""
         return self.call("GET", f"/etls/{etl_id}")
 
     def etls(self) -> Any:
@@ -112,12 +112,12 @@ class Control:
         return [entry for entry in entries if all(entry[name] == value for name, value in where.items())]
 
     def executions(self, etl_id: int | None = None) -> list[dict[str, Any]]:
-        """Every execution that really began."""
+        """Every execution that began."""
         found: list[dict[str, Any]] = self.call("GET", "/executions")
         return [execution for execution in found if etl_id in (None, execution["etl_id"])]
 
     def counters(self) -> dict[str, Any]:
-        """Counts of requests by sort, and of executions by ETL id (integers)."""
+        """Counts of requests by kind, and of executions by ETL id (integers)."""
         result: dict[str, Any] = self.call("GET", "/counters")
         for name in ("accepted_by_etl", "launches_by_etl"):
             result[name] = {int(etl_id): count for etl_id, count in result[name].items()}
@@ -127,25 +127,25 @@ class Control:
         return self.call("GET", "/clock")
 
     def advance(self, seconds: float) -> Any:
-        """Push simulated time forward."""
+        """Move simulated time forward."""
         return self.call("POST", "/clock", {"advance": seconds})
 
     def speed(self, factor: float) -> Any:
         return self.call("POST", "/clock", {"speed": factor})
 
     def put_key(self, access_key: str, **fields: Any) -> Any:
-        """Create, rotate, deactivate, expire or restrict an access key."""
+        """Create, rotate, deactivate, expire, or restrict an access key."""
         return self.call("PUT", "/keys", {"access_key": access_key, **fields})
 
     def access_keys(self) -> Any:
         return self.call("GET", "/keys")
 
     def revoke_tokens(self, refresh_too: bool = False) -> None:
-        """Every JWT issued so far is refused from now on."""
+        """Refuse every JWT issued so far."""
         self.call("POST", "/tokens/revoke", {"refresh_too": refresh_too})
 
     def outage(self, seconds: float, mode: str = "reset") -> None:
-        """The API is gone for so many simulated seconds: `reset`, `503` or `502`."""
+        """Make the API unavailable for some simulated seconds: `reset`, `503`, or `502`."""
         self.call("POST", "/outage", {"seconds": seconds, "mode": mode})
 
     def wait_until(self, is_so: Callable[[Control], Any], timeout: float = 10.0) -> Any:
@@ -156,7 +156,7 @@ class Control:
             if result:
                 return result
             if time.monotonic() > deadline:
-                raise SimulatorError(f"It did not come true within {timeout:g} seconds.")
+                raise SimulatorError(f"The condition was not met within {timeout:g} seconds.")
             time.sleep(0.02)
 
 
@@ -180,7 +180,7 @@ class SimulatorProcess:
         stop_after: float = 1800,
         python: str | None = None,
     ) -> None:
-        # The Python that runs the tests may lack the server's libraries; then another one can be named.
+        # Another Python can be set if that of the tests does not have the libraries of the server.
         self._python = python or os.environ.get("HELIX_SIMULATOR_PYTHON") or sys.executable
         self._arguments = [
             *("--https" if https else "--http", "--quiet", "--stop-with-stdin"),
@@ -201,7 +201,7 @@ class SimulatorProcess:
 
     @property
     def state_dir(self) -> Path:
-        """Holds ca.pem, server.pem (key and certificate), ready.json and log.txt."""
+        """Contains ca.pem, server.pem (key and certificate), ready.json, and log.txt."""
         assert self._folder is not None, "the simulator is not running"
         return Path(self._folder.name)
 

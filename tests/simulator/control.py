@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a test sets the scene and reads what happened: scenarios, profiles, `/_simulator/...`, and the live page."""
+"""The control interface: scenarios, profiles, `/_simulator/...`, and the live page."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def read_object(what: str, path: str) -> dict[str, Any]:
         raise InputError(f"The {what} '{path}' is YAML, and PyYAML is not installed. Use JSON.") from error
     except InputError:
         raise
-    # PyYAML's errors have no base class among Python's own.
+    # The errors of PyYAML have no base class in the standard library.
     except Exception as error:
         raise InputError(f"The {what} '{path}' cannot be read: {error}.") from error
 
@@ -116,7 +116,7 @@ _FIRST_ID = {"state": 900_001, "exit": 910_001, "more": 920_001}
 
 
 def apply_profile(identity: Identity, given: dict[str, Any]) -> list[str]:
-    """Make the tenant behave like the observed one; return the names of the fields that have no effect."""
+    """Apply a profile to the tenant; return the names of the fields that have no effect."""
     if given.get("format_version") != 1:
         raise InputError(f"The profile has format_version {given.get('format_version')!r}; this simulator reads 1.")
     hints = {**{name: hint for name, (hint, _setting, _values) in PROFILE.items()}, **MORE_OF_A_PROFILE}
@@ -141,7 +141,7 @@ def apply_profile(identity: Identity, given: dict[str, Any]) -> list[str]:
 
 
 def _add_etls(identity: Identity, profile: dict[str, Any]) -> None:
-    """Every observed word is shown by an ETL, and there are as many ETLs as were observed."""
+    """Add ETLs, so that every observed word is shown, and the number of ETLs is the observed one."""
     etls: list[dict[str, Any]] = identity.scenario.setdefault("etls", [])
     shown = Tenant(Identity(scenario={"etls": etls})).etls.values()
     seen = {"state": {etl.state for etl in shown}, "exit": {etl.exit_code for etl in shown}}
@@ -271,7 +271,7 @@ CALLS: dict[tuple[str, str], _Act] = {
     ("POST", "/tokens/revoke"): _revoke_tokens,
     ("POST", "/outage"): _post_outage,
 }
-#: Calls that may come without a body.
+#: Calls that can have no body.
 _BARE = ("/reset", "/etls/{id}/start", "/etls/{id}/finish", "/tokens/revoke")
 
 
@@ -337,7 +337,7 @@ def _snapshot(tenant: Tenant) -> dict[str, Any]:
 
 
 def _requests(tenant: Tenant) -> list[dict[str, Any]]:
-    """The newest first. Successful status reads in a row become one row with their number."""
+    """The newest first. Consecutive successful status requests become one row with their number."""
     rows: list[dict[str, Any]] = []
     for entry in islice(reversed(tenant.journal.entries), _SEEN_REQUESTS):
         poll = entry.exchange == "status" and entry.status in (200, 204) and not entry.fault

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The fault script: which request goes wrong, and how. `server` delivers it."""
+"""The fault script: which requests fail, and how. `server` applies it."""
 
 from __future__ import annotations
 

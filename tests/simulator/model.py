@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""ETLs and their time. Pure: the moment is handed in, nothing is read or written.
+"""ETLs and their time. Without input and output; callers pass the time.
 
 Each ETL keeps a heap of events that are due. It is brought up to date when it is read, so nothing runs in the
 background and time may jump.
@@ -33,7 +33,7 @@ _STATES_WITH_HISTORY = ("ENDED", "ABORTED", "WAITING", "RUNNING")
 
 
 class Clock:
-    """Simulated time: starts at the real time, passes at a chosen speed and can be pushed forward."""
+    """Simulated time: starts at the real time, passes at a chosen speed, and can be moved forward."""
 
     def __init__(self, speed: float = 1.0) -> None:
         self._base = time.time()
@@ -81,7 +81,7 @@ class Seen(NamedTuple):
 
 @dataclass(eq=False)
 class Execution:
-    """One execution, from the moment that it is accepted. `cause` is a request's number, "external" or "period"."""
+    """One execution, from its acceptance. `cause` is the number of a request, "external", or "period"."""
 
     id: int
     etl_id: int
@@ -96,7 +96,7 @@ class Execution:
 
 @dataclass
 class Outcome:
-    """The answer to run, schedule, stop or kill."""
+    """The response to run, schedule, stop, or kill."""
 
     request_id: int = -1
     word: str | None = "OK"
@@ -200,7 +200,7 @@ class Etl:
             self._past.append((moment, seen))
 
     def seen_at(self, moment: float) -> Seen:
-        """What a replica shows that has not heard of anything after this moment."""
+        """What a replica shows that knows nothing after this moment."""
         return next((seen for at, seen in reversed(self._past) if at <= moment), self._past[0][1])
 
     def _at(self, moment: float, act: Callable[..., None], *arguments: Any) -> None:
@@ -257,10 +257,10 @@ class Etl:
         self.not_begun[execution.id] = execution
         self._at(execution.accepted_at + self.behavior.start_lag, self._begin, execution)
 
-    # --- other people ---------------------------------------------------------------------------------------------
+    # --- other clients --------------------------------------------------------------------------------------------
 
     def start(self, now: float, given: dict[str, Any]) -> None:
-        """Another client (a person in the console, a program) starts it, at once or `after` so many seconds."""
+        """Another client (a person in the console, a program) starts it, immediately or `after` some seconds."""
         self.advance(now)
         if self.running and self.behavior.kind == "service":
             raise InputError(f"ETL {self.id} is a service that is already on.")
@@ -268,7 +268,7 @@ class Etl:
         self.advance(now)
 
     def finish(self, now: float, given: dict[str, Any]) -> None:
-        """Every execution ends, at once or `after` so many seconds."""
+        """Every execution ends, immediately or `after` some seconds."""
         self.advance(now)
         if not self.running and not given.get("after"):
             raise InputError(f"ETL {self.id} is not executing, so it cannot finish.")
@@ -313,7 +313,7 @@ class Etl:
         self.state = "RUNNING"
         if behavior.ts_semantics == "start":
             self.last_exec = now
-        # Until it ends, this is the exit that it is going to have.
+        # Until it ends, this is its future exit.
         execution.exit = given["exit"] if "exit" in given else self._next_exit()
         duration = given.get("duration", behavior.duration)
         if duration is not None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The web server around the API: reads requests, keeps the journal, delivers answers and faults."""
+"""The web server around the API: reads requests, keeps the journal, sends responses and faults."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Front:
     async def _deliver(
         self, rule: FaultRule, request: web.Request, entry: Entry, body: bytes, work: _Work
     ) -> web.StreamResponse:
-        """Carry the request out or not, and go wrong as the rule says."""
+        """Carry the request out or not, and fail according to the rule."""
         fault, kind = rule.fault, rule.fault.kind
         if kind in ("slow", "slow_before_nothing"):
             await asyncio.sleep(fault.seconds)
@@ -147,7 +147,7 @@ class Front:
         return await self._respond(request, entry, self._instead(fault, request, body, answer))
 
     def _instead(self, fault: Fault, request: web.Request, body: bytes, answer: Answer) -> Answer:
-        """The answer that takes the place of the right one."""
+        """The response that replaces the correct one."""
         if fault.kind in ("status", "accept_then_status"):
             return self._status(fault)
         if fault.kind == "html_200":
@@ -180,7 +180,7 @@ class Front:
 
 
 def abort(request: web.BaseRequest) -> web.Response:
-    """Cut the connection with a TCP reset. The response that is returned goes nowhere; the framework wants one."""
+    """Cut the connection with a TCP reset. The returned response is not sent, but the framework requires one."""
     transport = request.transport
     if transport is not None:
         raw_socket = transport.get_extra_info("socket")
@@ -192,7 +192,7 @@ def abort(request: web.BaseRequest) -> web.Response:
 
 
 def _raw(request: web.BaseRequest, content: bytes = b"") -> web.Response:
-    """Write the bytes as they are and close the connection, whatever was announced."""
+    """Write the bytes unchanged and close the connection, regardless of the announced length."""
     if request.transport is not None:
         request.transport.write(content)
         request.transport.close()
@@ -208,7 +208,7 @@ _BREAKS: dict[str, tuple[str, Callable[[web.BaseRequest, Fault], web.Response]]]
 
 
 def _edited(fault: Fault, answer: Answer) -> Answer:
-    """Fields of the JSON answer set or dropped; in a list, those of each item."""
+    """Set or remove fields of the JSON response; in a list, those of each item."""
     content = parsed(answer.body)
     for item in content if isinstance(content, list) else [content]:
         if isinstance(item, dict):
@@ -219,7 +219,7 @@ def _edited(fault: Fault, answer: Answer) -> Answer:
 
 
 async def _stream(fault: Fault, request: web.Request, answer: Answer) -> web.StreamResponse:
-    """A body that drips, that ends before its announced length, or that is huge."""
+    """A body that arrives slowly, ends before its announced length, or is huge."""
     body, kind = answer.body, fault.kind
     response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
     pause = 0.0
@@ -248,7 +248,7 @@ async def _stream(fault: Fault, request: web.Request, answer: Answer) -> web.Str
 
 
 def _blank_list(size: int) -> Iterator[bytes]:
-    """An empty JSON list of so many bytes."""
+    """An empty JSON list with this number of bytes."""
     yield b"["
     for start in range(0, size - 2, _BLOCK):
         yield b" " * min(_BLOCK, size - 2 - start)
@@ -266,7 +266,7 @@ def _packed(size: int) -> Iterator[bytes]:
 
 
 def build(tenant: Tenant) -> tuple[web.Application, web.Application, Front]:
-    """The whole application, the page alone, and the part that knows when it was last used."""
+    """The whole application, the page alone, and the record of the last use."""
     front = Front(tenant)
 
     async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -293,7 +293,7 @@ def build(tenant: Tenant) -> tuple[web.Application, web.Application, Front]:
 
 
 async def start(application: web.Application, host: str, port: int, tls: Any) -> tuple[web.AppRunner, int]:
-    """Listen; return the runner and the port that was taken."""
+    """Listen; return the runner and the port."""
     runner = web.AppRunner(
         application, access_log=None, keepalive_timeout=_KEEP_ALIVE_SECONDS, shutdown_timeout=0.2, handle_signals=False
     )

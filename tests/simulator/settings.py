@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Everything that can be set from outside: names, types, defaults and meanings. Times are in simulated seconds."""
+"""All settings: names, types, defaults, and meanings. Times are in simulated seconds."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Annotated, Any, Callable, Literal, Optional, Union, get_args,
 
 
 class InputError(ValueError):
-    """Input that the simulator cannot use. The text is a sentence for the person who sent it."""
+    """Input that the simulator cannot use, with a message for the user."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a value of an annotated type must be, in words and as a test."""
+    """What a value of an annotated type must be, as text and as a check."""
 
     words: str
     test: Callable[[Any], bool]
 
 
-# Far more than any test needs, and small enough for sums of such numbers to remain dates.
+# More than any test needs, and small enough that sums of such numbers are valid dates.
 _LARGEST = 1e10
 Seconds = Annotated[float, Rule("a number, at least 0", lambda value: value >= 0)]
 Whole = Annotated[int, Rule("an integer, at least 0", lambda value: value >= 0)]
@@ -92,7 +92,7 @@ class Behavior:
 
 @dataclass
 class EtlFields(StartState, Behavior):
-    """Everything that may be sent for an ETL."""
+    """Everything that can be set for an ETL."""
 
 
 @dataclass
@@ -135,7 +135,7 @@ class Settings:
 
 @dataclass
 class Fault:
-    """A fault and its parameters; `faults.KINDS` says which kind takes which."""
+    """A fault and its parameters; `faults.KINDS` lists the parameters of each kind."""
 
     kind: str = "status"
     work: Optional[bool] = None  # whether the request is carried out; default: as the kind says
@@ -184,7 +184,7 @@ def fields_of(owner: type) -> Fields:
 
 
 def check(owner: type | Fields, given: object, what: str) -> dict[str, Any]:
-    """Return `given` if every name and value fits the fields of `owner`; raise InputError otherwise."""
+    """Return `given` if every name and value is valid for `owner`; raise InputError otherwise."""
     values = as_object(given, what)
     fields = fields_of(owner) if isinstance(owner, type) else owner
     refuse_unknown(values, fields, what)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The simulated tenant: access keys and tokens, ETLs, and the record of requests. `reset` makes it new."""
+"""The simulated tenant: access keys and tokens, ETLs, and the record of requests. `reset` starts from the beginning."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Token:
 
 
 class Authority:
-    """Issues tokens and keeps each, so that a token that was tampered with is simply not among them."""
+    """Issues tokens and keeps each, so that a manipulated token is not known."""
 
     def __init__(self, settings: Settings, identity: Identity) -> None:
         self.settings = settings
@@ -210,7 +210,7 @@ class Journal:
 
 @dataclass
 class Identity:
-    """What a reset leaves as it is."""
+    """What a reset does not change."""
 
     access_key: str = ACCESS_KEY
     access_secret_key: str = ACCESS_SECRET_KEY
@@ -325,5 +325,5 @@ class Tenant:
 
 
 def describe_execution(execution: Execution) -> dict[str, Any]:
-    """Its exit is not known before it ends."""
+    """Its exit is not known until it ends."""
     return {**asdict(execution), **({"exit": None} if execution.ended_at is None else {})}

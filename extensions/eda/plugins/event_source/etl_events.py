@@ -1,7 +1,7 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Event source: what happens to the ETLs of a tenant of BMC Helix Continuous Optimization."""
+"""Event source for the ETLs of a tenant of BMC Helix Continuous Optimization."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: etl_events
 short_description: Emit events when ETLs start, end, are late, or recover
 description:
-  - Polls the states of ETLs and compares each with the last one seen. Every difference becomes an event.
+  - Polls the states of ETLs and compares each with the last one seen. Emits an event for each difference.
   - A poll that fails does not end the source. It tries again, at growing intervals, and emits one
     V(tenant_unreachable). Invalid options and rejected keys end it.
   - The C(guide_health) of the collection lists the events and their fields.
@@ -71,7 +71,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
-# ansible-rulebook runs this file by its path. Ansible's own importer is not there.
+# ansible-rulebook runs this file by its path, without the importer of Ansible.
 if Path(__file__).absolute().parents[6].name == "ansible_collections":
     sys.path.insert(0, str(Path(__file__).absolute().parents[7]))
 
@@ -96,13 +96,13 @@ except ImportError as problem:
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-#: Errors that the next poll cannot cure.
+#: Errors that another poll cannot fix.
 FATAL = ("invalid_option", "missing_library", "authentication")
 #: The longest pause between two polls of a tenant that cannot be reached.
 LONGEST_PAUSE = 300.0
 #: A day.
 LONGEST_INTERVAL = 86400
-#: A server may write the exit code and the time of a run a moment after its state.
+#: A server can show the exit code and the time of a run a moment after its state.
 SETTLE = 3.0
 
 Level = dict[str, Any]
@@ -115,7 +115,7 @@ class Queue(Protocol):
 
 
 class EventSourceError(Exception):
-    """Ends the source, with a sentence for the user."""
+    """Ends the source, with a message for the user."""
 
 
 async def main(queue: Queue, args: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ def compare(old: Level | None, verdict: Mapping[str, Any]) -> tuple[list[str], L
         return _of_problems(new, [], [_ended(new)] if "failed" in new["problems"] else []), new
     moved = _moved(old, new)
     if new["status"] is None and old["status"]:
-        # A run cannot disappear, so this response proves nothing.
+        # A run cannot disappear, so this response is ignored.
         return [], old
     if moved is False and old.get("older") != new["last_exec_ts"]:
         # An older time comes from a replica that lags. The second time, it is taken as it is.
@@ -170,7 +170,7 @@ def _of_problems(new: Level, before: list[str], events: list[str]) -> list[str]:
 
 
 def _moved(old: Level, new: Level) -> bool | None:
-    """Whether the time of the last run is newer (True), older (False), or tells nothing (None)."""
+    """Whether the time of the last run is newer (True), older (False), or unknown (None)."""
     before, after = (parse_rfc3339(level["last_exec_ts"]) for level in (old, new))
     if after is None or after == before:
         return None
@@ -209,7 +209,7 @@ class Source:
     def __init__(self, args: Mapping[str, Any]) -> None:
         """Check the options and read the state file.
 
-        :raises EventSourceError: something is wrong with them.
+        :raises EventSourceError: they are not valid.
         """
         options = _options(args)
         self._stop = threading.Event()
@@ -228,9 +228,9 @@ class Source:
         self._save_or_fail()
 
     async def watch(self, queue: Queue) -> None:
-        """Poll for ever.
+        """Poll until the source ends.
 
-        :raises EventSourceError: the keys were rejected, or something else that does not pass.
+        :raises EventSourceError: the keys were rejected, or another error is permanent.
         """
         failures = 0
         while True:
@@ -253,7 +253,7 @@ class Source:
             await asyncio.sleep(pause)
 
     def close(self) -> None:
-        """Make a poll in progress end soon, and keep what was emitted."""
+        """End a poll in progress soon, and save what was emitted."""
         self._stop.set()
         self._save()
         self._api.transport.close()
@@ -285,7 +285,7 @@ class Source:
         number = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps([self.url, *identity]))
         return {"type": name, "tenant": self.url, "time": rfc3339(self._now), **facts, "meta": {"uuid": str(number)}}
 
-    # What follows blocks.
+    # The following blocks.
 
     @property
     def _now(self) -> float:

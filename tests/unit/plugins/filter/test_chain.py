@@ -220,7 +220,7 @@ def test_a_failed_chain_names_the_cause_first_and_everything_else_after_it() -> 
     result = chain.chain_result([GOOD, BAD, LEFT], 0, 1, cleanup=cleanup)
     assert result["msg"] == (
         "The chain failed (1 succeeded, 1 failed, 1 not reached). Step 1 (bad): It failed. Fix it. Not reached: left. "
-        "Ended by the clean-up: ETL 3 was stopped. The clean-up failed too: No permission."
+        "Ended by the cleanup: ETL 3 was stopped. The cleanup failed, too: No permission."
     )
     assert (result["outcome"], result["failed_steps"]) == ("failed", ["bad"])
     assert [etl["etl_id"] for etl in result["ended_early"]] == [3]
@@ -235,8 +235,8 @@ def test_names_that_cannot_be_resolved_fail_the_chain() -> None:
 
 def test_states_that_cannot_be_read_before_the_clean_up_are_reported() -> None:
     info = {"failed": True, "msg": "Unreachable."}
-    assert "The clean-up failed too: Unreachable." in chain.chain_result([BAD], 0, 1, info=info)["msg"]
-    assert "clean-up failed" not in chain.chain_result([BAD], 0, 1, info=info, cleanup=done(entry()))["msg"]
+    assert "The cleanup failed, too: Unreachable." in chain.chain_result([BAD], 0, 1, info=info)["msg"]
+    assert "cleanup failed" not in chain.chain_result([BAD], 0, 1, info=info, cleanup=done(entry()))["msg"]
 
 
 def test_the_summary_holds_no_message_and_no_property() -> None:
