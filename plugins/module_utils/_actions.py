@@ -9,7 +9,7 @@ Private to this collection. Does not use C(AnsibleModule).
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple
 
 from . import _report as report
@@ -119,8 +119,7 @@ def _nearest(name: str, etls: Sequence[Etl]) -> str:
     return "Nearest: " + ", ".join(f"{folded[text].name!r} (id {folded[text].etl_id})" for text in close) + "."
 
 
-def _once(given: Iterable[Any], option: str, warn: Warn) -> list[Any]:
-    given = list(given)
+def _once(given: list[Any], option: str, warn: Warn) -> list[Any]:
     unique = list(dict.fromkeys(given))
     if len(unique) < len(given):
         twice = sorted({str(item) for item in given if given.count(item) > 1})

@@ -90,8 +90,13 @@ def nonempty_env(*names: str) -> str:
     for name in names:
         if os.environ.get(name, "").strip():
             value: str = env_fallback(name)
-            return value
+            return without_password(value) if name.endswith("_URL") else value
     raise AnsibleFallbackNotFound
+
+
+def without_password(url: str) -> str:
+    """An address that C(base_url) refuses, without what it is refused for: Ansible logs the options of a module."""
+    return re.sub(r"^(\s*(?:\w+://)?)[^/?#]*@", r"\1********@", url)
 
 
 def connection_argument_spec() -> dict[str, dict[str, Any]]:

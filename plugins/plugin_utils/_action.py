@@ -24,7 +24,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils._errors import HelixError
-from ..module_utils._options import CONNECTION
+from ..module_utils._options import CONNECTION, without_password
 from ..module_utils._report import summary
 from ..module_utils._run_files import CHANNEL
 from ._progress import Reporter, Tail, cut_off, farewells
@@ -61,6 +61,9 @@ class HelixAction(ActionBase):
         task_vars = task_vars or {}
         wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
         module_args = {**self._from_variables(task_vars), **self._task.args}
+        for option in ("url", "login_url"):
+            if isinstance(module_args.get(option), str):
+                module_args[option] = without_password(module_args[option])
 
         def module() -> dict[str, Any]:
             answer: dict[str, Any] = self._execute_module(

@@ -16,6 +16,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options imp
     connection_argument_spec,
     nonempty_env,
     plain_properties,
+    without_password,
 )
 
 
@@ -71,6 +72,18 @@ def test_addresses_that_are_refused(given, words):
     assert words in caught.value.message
     assert "pa55word" not in caught.value.sentence()
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "given", ["https://joe:pa55word@acme/x", " joe:pa55word@acme:8443", "http://joe:pa55@word@acme"]
+)
+def test_ansible_logs_no_password_of_an_address(given, monkeypatch):
+    monkeypatch.setenv("HELIX_LOGIN_URL", given)
+    for shown in (without_password(given), nonempty_env("HELIX_LOGIN_URL")):
+        assert "pa55" not in shown
+        with pytest.raises(OptionError, match="must not contain a user name or password"):
+            base_url(shown, "url", False)
+    assert without_password("https://acme/joe@home") == "https://acme/joe@home"
 
 
 def test_http_only_if_it_is_allowed():
