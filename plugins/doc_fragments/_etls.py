@@ -78,6 +78,13 @@ options:
     type: int
     default: 3600
     aliases: [timeout]
+  total_timeout:
+    description:
+      - Seconds for the whole task, above V(0). O(wait_timeout) applies to each ETL.
+      - When it expires, ETLs in progress end as with O(wait_timeout), and the others are left alone
+        (RV(etls[].outcome=not_tried)).
+    type: int
+    version_added: 1.1.0
   poll_interval:
     description:
       - Maximum number of seconds between polls, at least V(1). The first polls follow within a second; the pause grows

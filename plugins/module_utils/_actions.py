@@ -127,7 +127,7 @@ def _once(given: list[Any], option: str, warn: Warn) -> list[Any]:
     return unique
 
 
-def select(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[Target]:
+def select(options: Mapping[str, Any], api: HelixApi, warn: Warn, deadline: float | None = None) -> list[Target]:
     """The selected ETLs, each once. The list is read only if it is needed.
 
     :raises EtlNotFoundError: a name matches no ETL, or several.
@@ -135,7 +135,7 @@ def select(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[Target
     """
     names, patterns, exclude = options["etl_name"], options.get("name_pattern"), options.get("exclude")
     wanted = names or patterns or exclude
-    etls = _listed(api, wanted, options) if wanted else []
+    etls = _listed(api, wanted, deadline) if wanted else []
     if names is not None:
         targets = by_name(_once(names, "etl_name", warn), etls)
     elif patterns is not None:
@@ -147,10 +147,9 @@ def select(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[Target
     return [target for target in targets if target.etl_id not in excluded]
 
 
-def _listed(api: HelixApi, wanted: Sequence[str], options: Mapping[str, Any]) -> list[Etl]:
-    limit = options.get("wait_timeout")
+def _listed(api: HelixApi, wanted: Sequence[str], deadline: float | None) -> list[Etl]:
     try:
-        return api.list_etls(deadline=api.transport.clock.now() + limit if limit else None)
+        return api.list_etls(deadline=deadline)
     except HelixError as error:
         told = ", ".join(repr(text) for text in wanted[:3]) + (" …" if len(wanted) > 3 else "")
         raise error.reworded(f"{told} could not be looked up: {error.message}") from None
@@ -248,12 +247,13 @@ def _baselines(given: Sequence[Mapping[str, Any]] | None) -> dict[int, Baseline 
 def _run(
     options: Mapping[str, Any], policy: Policy, host: Host, baselines: Mapping[int, Baseline | None]
 ) -> dict[str, Any]:
-    notes = _notes(options, host)
+    notes, ends_at = _notes(options, host), host.clock.now() + (options["total_timeout"] or float("inf"))
     api = connect(options, host.redactor, host.clock, options["max_parallel"])
     try:
-        targets = select(options, api, host.warn)
-        if options.get("last_result"):
-            targets = _with_last_result(api, targets, options["last_result"], options["max_parallel"])
+        deadline = min(host.clock.now() + policy.wait_timeout, ends_at)
+        targets = select(options, api, host.warn, deadline)
+        if options["last_result"]:
+            targets = _by_last_result(api, targets, options, deadline)
         records = [Record(target.etl_id, target.name) for target in targets]
         if not records:
             return _nothing(options, policy)
@@ -268,7 +268,7 @@ def _run(
             notes=notes,
             over=host.channel.over,
             tell=lambda record: host.channel.tell(_event(record, policy, host)),
-            total_timeout=options.get("total_timeout"),
+            ends_at=ends_at,
             stop_on_failure=bool(options.get("stop_launching_on_failure")),
         )
         host.channel.tell(_beginning(task, records, host))
@@ -303,7 +303,7 @@ def _notes(options: Mapping[str, Any], host: Host) -> Notes:
 def _beginning(task: Task, records: Sequence[Record], host: Host) -> dict[str, Any]:
     """The first event of the channel: all ETLs, and how long the task may take."""
     entries = [host.redactor.masked(report.entry(r, task.policy)) for r in records]
-    limit = min(task.policy.wait_timeout, task.total_timeout or float("inf"))
+    limit = min(task.policy.wait_timeout, task.ends_at - host.clock.now())
     return {"wait_timeout": limit if task.policy.wait else None, "entries": entries}
 
 
@@ -323,20 +323,20 @@ def _nothing(options: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
     :raises EtlNotFoundError: C(allow_empty) is false.
     """
     how = [f"{name} {options[name]!r}" for name in ("name_pattern", "last_result", "exclude") if options.get(name)]
-    text = f"No ETL matches {' and '.join(how)}; nothing to do."
+    text = f"No ETL matches {' and '.join(how)}"
     if not options.get("allow_empty", True):
-        remedy = "Check the pattern and the task groups of the key, or set allow_empty: true."
-        raise EtlNotFoundError(text, kind="etl_name", remedy=remedy)
-    return {"changed": False, "failed": False, "action": policy.action, "etls": [], "msg": text}
+        remedy = "Check these options and the task groups of the key, or set allow_empty: true."
+        raise EtlNotFoundError(f"{text}.", kind="etl_name", remedy=remedy)
+    return {"changed": False, "failed": False, "action": policy.action, "etls": [], "msg": f"{text}; nothing to do."}
 
 
-def _with_last_result(api: HelixApi, targets: Sequence[Target], words: Sequence[str], width: int) -> list[Target]:
-    looks = _looks(api, [target.etl_id for target in targets], width)
+def _by_last_result(api: HelixApi, targets: list[Target], options: Mapping[str, Any], deadline: float) -> list[Target]:
+    looks = _looks(api, [target.etl_id for target in targets], options["max_parallel"], deadline)
     chosen = []
     for target, look in zip(targets, looks):
         if isinstance(look, HelixError):
             raise look
-        if any(LAST_RESULTS[word](look) for word in words):
+        if any(LAST_RESULTS[word](look) for word in options["last_result"]):
             chosen.append(target)
     return chosen
 
@@ -379,7 +379,7 @@ def inform(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
         chosen = _chosen(options, api, host.warn)
         looks: list[EtlStatus | HelixError | None] = [None] * len(chosen)
         if options["gather_status"]:
-            looks = list(_looks(api, [etl.etl_id for etl in chosen], options["max_parallel"]))
+            looks = list(_looks(api, [etl.etl_id for etl in chosen], options["max_parallel"], None))
         server = api.transport.server_time()
         now = host.clock.wall() if server is None else server
     finally:
@@ -414,18 +414,18 @@ def _chosen(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[Etl]:
     return [known[target.etl_id] for target in targets]
 
 
-def _looks(api: HelixApi, ids: Sequence[int], max_parallel: int) -> list[EtlStatus | HelixError]:
+def _looks(api: HelixApi, ids: list[int], width: int, deadline: float | None) -> list[EtlStatus | HelixError]:
     def look(etl_id: int) -> EtlStatus | HelixError:
         try:
-            return api.status(etl_id)
+            return api.status(etl_id, deadline=deadline)
         except HelixError as error:
             return error
 
-    if len(ids) < 2 or max_parallel < 2:
+    if len(ids) < 2 or width < 2:
         return [look(etl_id) for etl_id in ids]
     from concurrent.futures import ThreadPoolExecutor  # threads are not needed for one ETL
 
-    with ThreadPoolExecutor(max_workers=min(max_parallel, len(ids))) as pool:
+    with ThreadPoolExecutor(max_workers=min(width, len(ids))) as pool:
         return list(pool.map(look, ids))
 
 

@@ -15,7 +15,7 @@ from threading import Thread
 
 from . import _plan as planning
 from . import _report as report
-from ._errors import HelixError, RequestRefusedError, internal
+from ._errors import DeadlineError, HelixError, RequestRefusedError, internal
 from ._http import backoff
 from ._observer import SETTLING, Observer, Task
 from ._plan import Decision, Verdict
@@ -458,6 +458,8 @@ class Execution:
         if r.attached or any(q and (q.accepted or q.ambiguous) for q in (r.request, r.ending)):
             self._fail(report.lost_sight(self._named(), error), "unconfirmed")
             return
+        if isinstance(error, DeadlineError):
+            error = error.reworded(*(t.replace("wait_timeout", r.limited_by) for t in (error.message, error.remedy)))
         if isinstance(error, RequestRefusedError):
             r.request = Request(self._policy.action, self._clock.now(), request_status=error.request_status)
             self._watch.is_at_rest_now()

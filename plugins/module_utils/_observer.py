@@ -49,7 +49,7 @@ class Task:
 
     :param over: whether the task that this code belongs to has ended (timeout, interrupt): nothing is launched then.
     :param tell: called with a record after each change.
-    :param total_timeout: seconds for the whole task; ETLs whose turn comes later are not tried.
+    :param ends_at: when total_timeout expires; ETLs whose turn comes later are not tried.
     """
 
     api: HelixApi
@@ -57,16 +57,14 @@ class Task:
     notes: Notes = field(default_factory=lambda: Notes(None))
     over: Callable[[], bool] = lambda: False
     tell: Callable[[Record], None] = lambda record: None
-    total_timeout: float | None = None
+    ends_at: float = float("inf")
     stop_on_failure: bool = False
     records: Sequence[Record] = ()
 
     def __post_init__(self) -> None:
         self.clock = self.api.transport.clock
-        now = self.clock.now()
-        self.ends_at = float("inf") if self.total_timeout is None else now + self.total_timeout
         #: No retry of a login that comes first waits longer.
-        self.deadline = min(now + self.policy.wait_timeout, self.ends_at)
+        self.deadline = min(self.clock.now() + self.policy.wait_timeout, self.ends_at)
 
     @property
     def active(self) -> int:

@@ -81,13 +81,6 @@ options:
         with RV(etls[].outcome=unconfirmed).
     type: int
     default: 300
-  total_timeout:
-    description:
-      - Seconds for the whole task, above V(0). O(wait_timeout) applies to each ETL.
-      - When it expires, ETLs in progress end as with O(wait_timeout), and the others are not started
-        (RV(etls[].outcome=not_tried)).
-    type: int
-    version_added: 1.1.0
   stop_launching_on_failure:
     description:
       - Whether the first failure prevents the module from starting the ETLs that have not been started yet
@@ -400,13 +393,13 @@ def main() -> None:
             "action": {"type": "str", "required": True, "choices": ["run", "schedule", "stop", "kill"]},
             **SELECTION,
             **LAST_RESULT,
+            "total_timeout": {"type": "int"},
             "confirm_all": {"type": "bool", "default": False},
             "run_execution_properties": {"type": "dict", "default": {}},
             "secret_run_execution_properties": {"type": "dict", "default": {}, "no_log": True},
             "wait": {"type": "bool", "default": True},
             "wait_timeout": {"type": "int", "default": 3600, "aliases": ["timeout"]},
             "start_timeout": {"type": "int", "default": 300},
-            "total_timeout": {"type": "int"},
             "poll_interval": {"type": "int", "default": 10, "aliases": ["interval"]},
             "stop_launching_on_failure": {"type": "bool", "default": False},
             "if_running": {"type": "str", "choices": ["attach", "fail", "queue", "restart"], "default": "attach"},

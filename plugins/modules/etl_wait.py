@@ -96,7 +96,7 @@ etls:
   description:
     - One entry for each ETL, in the order given, with the keys of RV(capacityops.bmc_helix.etl_action#module:etls).
     - RV(etls[].outcome) is one of V(succeeded), V(warning), V(failed), V(aborted), V(service_off),
-      V(executing), V(idle), V(nothing_to_do), V(not_started), V(timed_out), V(unconfirmed).
+      V(executing), V(idle), V(nothing_to_do), V(not_started), V(not_tried), V(timed_out), V(unconfirmed).
   returned: always
   type: list
   elements: dict
@@ -130,6 +130,7 @@ def main() -> None:
             **connection_argument_spec(),
             **SELECTION,
             **LAST_RESULT,
+            "total_timeout": {"type": "int"},
             "details": {"type": "str", "choices": ["auto", "full"], "default": "auto"},
             "until": {"type": "str", "choices": ["finished", "executing", "idle"], "default": "finished"},
             "baseline": {"type": "list", "elements": "dict"},

@@ -67,6 +67,12 @@ def span(seconds: float) -> str:
     return f"{int(seconds // 86400)} days"
 
 
+def sort_of(value: Any) -> str:
+    """What a value is, in the words of the documentation: Ansible has types of its own."""
+    kinds: tuple[tuple[Any, str], ...] = ((Mapping, "a dictionary"), (str, "text"), (Sequence, "a list"))
+    return next((word for kind, word in kinds if isinstance(value, kind)), "a number" if value is not None else "null")
+
+
 def blank(value: Any) -> bool:
     """Whether a value is not set. Surveys send an empty text for each question without an answer."""
     return value is None or (isinstance(value, str) and not value.strip())
@@ -130,7 +136,7 @@ def parse_expectations(given: Any) -> list[Expectation]:
     :raises HealthError: with the first expectation that is not valid, and the reason.
     """
     if given is not None and (isinstance(given, (str, Mapping)) or not isinstance(given, Sequence)):
-        raise HealthError(f"The expectations must be a list, not {type(given).__name__}.")
+        raise HealthError(f"The expectations must be a list, not {sort_of(given)}.")
     rules = [_expectation(f"Expectation {number}", item) for number, item in enumerate(given or (), 1)]
     _check_contradictions(rules)
     return rules
@@ -138,7 +144,7 @@ def parse_expectations(given: Any) -> list[Expectation]:
 
 def _expectation(label: str, item: Any) -> Expectation:
     if not isinstance(item, Mapping):
-        raise HealthError(f"{label} must be a dictionary, not {type(item).__name__}.")
+        raise HealthError(f"{label} must be a dictionary, not {sort_of(item)}.")
     strange = sorted(str(key) for key in item if key not in KEYS)
     if strange:
         raise HealthError(f"{label} has unknown keys: {', '.join(strange)}. Valid keys: {', '.join(KEYS)}.")

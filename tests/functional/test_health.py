@@ -120,6 +120,36 @@ def test_reports_gate_and_formats(playbook: Playbook, simulator: SimulatorProces
     assert not (tmp_path / "helix.prom.new").exists()
 
 
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
+
+
+@pytest.mark.full
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome")
+def test_the_filter_of_the_page(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
+    a_night(simulator.control)
+    page = tmp_path / "page.html"
+    assert playbook("etl_health", {"etl_health_html": str(page)}).rc == 0
+    typed = ["", "  paused ", "never_ran", "SERVICE_OFF", "prod old", "1000008", "nothing like this"]
+    page.write_text(
+        page.read_text(encoding="utf-8")
+        + "<script>document.title = JSON.stringify("
+        + str(typed)
+        + """.map(function (text) {
+          document.getElementById("words").value = text;
+          document.getElementById("words").dispatchEvent(new Event("input"));
+          return document.getElementById("count").textContent;
+        }).concat(document.documentElement.scrollWidth - document.documentElement.clientWidth));</script>""",
+        encoding="utf-8",
+    )
+    words = [str(BROWSER), *QUIET, f"--user-data-dir={tmp_path / 'browser'}", "--window-size=390,900"]
+    shown = subprocess.run([*words, "--dump-dom", page.as_uri()], check=True, capture_output=True, text=True, timeout=90)
+    found = re.search(r"<title>\[(.*)\]</title>", shown.stdout)
+    assert found, shown.stdout[-2000:]
+    counts = [f"{number} of 8" for number in (8, 1, 1, 1, 1, 1, 0)]
+    assert found[1] == ",".join([*(f'"{count}"' for count in counts), "0"]), "the last one: nothing to scroll sideways"
+
+
 def check_metrics(path: Path) -> None:
     parser = pytest.importorskip("prometheus_client.parser")
     text = path.read_text(encoding="utf-8")

@@ -23,6 +23,10 @@ TIME = "2026-01-01T00:00:00Z"
 ALL: dict[str, Any] = {"name_pattern": "*"}
 
 
+class Tagged(dict):  # type: ignore[type-arg]
+    """ansible-core 2.19 and later pass types of their own, whose names say nothing to a user."""
+
+
 def etl(status: Optional[str] = "ENDED", exit_code: Optional[str] = "OK", age: Optional[int] = 60, **more: Any) -> Any:
     """An ETL as etl_info returns it."""
     time = None if age is None else TIME
@@ -195,8 +199,10 @@ def test_a_gate() -> None:
 @pytest.mark.parametrize(
     ("expectations", "message"),
     [
-        ({"name_pattern": "*"}, "must be a list, not dict"),
-        (["x"], "Expectation 1 must be a dictionary, not str"),
+        (Tagged({"name_pattern": "*"}), "must be a list, not a dictionary"),
+        (["x"], "Expectation 1 must be a dictionary, not text"),
+        ([None], "Expectation 1 must be a dictionary, not null"),
+        ([[1]], "Expectation 1 must be a dictionary, not a list"),
         ([{"name_pattern": "*", "max_agee": 1}], "Expectation 1 has unknown keys: max_agee. Valid keys: name_pattern"),
         ([{"max_age": 1}], "Expectation 1 needs exactly one of name_pattern and etl_id"),
         ([{"name_pattern": "*", "etl_id": 1}], "exactly one of"),
@@ -255,6 +261,18 @@ def test_a_long_table_counts_what_needs_no_attention() -> None:
         "0 ETLs.",
         "Warning: Expectation 1 (name_pattern '*') matches no ETL.",
     ]
+
+
+def test_columns_of_the_table_stand_below_each_other() -> None:
+    names = ["Import", "日本語 データ", "e\u0301te\u0301", "長" * 30]
+    lines = etl_health_report(etl_health([etl(name=name) for name in names], [ALL]), "table").splitlines()
+    shown = {line.split("  ")[1]: line for line in lines[1:5]}
+    assert {name: line.index("healthy") for name, line in shown.items()} == {
+        "Import": 45,
+        "日本語 データ": 45 - 6,  # two columns each
+        "e\u0301te\u0301": 45 + 2,
+        "長" * 19 + "…": 45 - 19,
+    }
 
 
 def test_names_cannot_break_a_report() -> None:

@@ -158,6 +158,35 @@ def test_total_timeout_ends_what_runs_and_tries_no_other():
     assert rest.startswith("- Not tried: 13, 14, because total_timeout expired first. Run the task again")
 
 
+def test_total_timeout_is_named_if_the_request_came_too_late():
+    model, task = make()
+    model.etls[11].state = None  # believed only after several looks
+    assert task.act(etl_id=[11], total_timeout=3)["msg"] == (
+        "The run request for ETL 11 (etl-11) was not sent, because total_timeout had expired. Increase total_timeout,"
+        " and check why the server did not respond in time."
+    )
+
+
+def test_total_timeout_counts_the_time_of_the_selection():
+    model, task = make()
+
+    def slow(exchange):
+        task.clock.sleep(20 if exchange.path.endswith("/etls/") else 0)
+        return model.handle(exchange)
+
+    task = Task(slow, task.clock)
+    result = task.act(etl_id=None, name_pattern=["*"], total_timeout=15)
+    assert {entry["outcome"] for entry in result["etls"]} == {"not_tried"}
+    assert not task.posts
+
+
+def test_total_timeout_of_a_wait():
+    _model, task = make({"initial": "RUNNING", "left": 1e6})
+    result = task.wait_for(etl_id=list(IDS[:3]), max_parallel=2, wait_timeout=300, total_timeout=100)
+    assert [entry["outcome"] for entry in result["etls"]] == ["timed_out", "timed_out", "not_tried"]
+    assert result["msg"].splitlines()[1].endswith("or raise total_timeout.")
+
+
 def test_a_long_list_can_end_at_the_first_failure():
     model, task = make()
     model.etls[12].behaviour.exit_code = "ERROR"
