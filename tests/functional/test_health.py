@@ -143,7 +143,8 @@ def test_the_filter_of_the_page(playbook: Playbook, simulator: SimulatorProcess,
         encoding="utf-8",
     )
     words = [str(BROWSER), *QUIET, f"--user-data-dir={tmp_path / 'browser'}", "--window-size=390,900"]
-    shown = subprocess.run([*words, "--dump-dom", page.as_uri()], check=True, capture_output=True, text=True, timeout=90)
+    command = [*words, "--dump-dom", page.as_uri()]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=90)
     found = re.search(r"<title>\[(.*)\]</title>", shown.stdout)
     assert found, shown.stdout[-2000:]
     counts = [f"{number} of 8" for number in (8, 1, 1, 1, 1, 1, 0)]
