@@ -60,95 +60,22 @@ def test_key_that_is_no_more(library: InProcess, change: dict[str, Any]) -> None
     assert_explained(library(action="run", etl_id=ETL), "authentication", "HTTP 401", "deactivated")
 
 
-def test_wrong_tenant(library: InProcess) -> None:
-    done = library(action="run", etl_id=ETL, tenant_id="4711")
-    assert_explained(done, "authentication", "404", "tenant_id '4711'")
-
-
 def test_tenant_is_sent(library: InProcess) -> None:
     library.control.configure(tenant_required=True)
     library.control.put_etl(ETL)
     assert not library(action="run", etl_id=ETL, tenant_id=library.simulator.tenant_id).failed
 
 
-@pytest.mark.parametrize("action", ["run", "stop"])
 @pytest.mark.parametrize("style", ["json", "text", "empty", "html"])
 @pytest.mark.parametrize("code", [400, 404])
-def test_unknown_etl(library: InProcess, style: str, code: int, action: str) -> None:
+def test_unknown_etl(library: InProcess, style: str, code: int) -> None:
     library.control.configure(not_found_style=style, not_found_code=code)
     library.control.put_etl(53)
-    done = library(action=action, etl_id=9999)
+    done = library(action="run", etl_id=9999)
     assert_explained(done, "etl_not_found", "There is no ETL 9999", f"HTTP {code}", "task groups")
     assert done["error"]["http_status"] == code
     assert done.etl["before"] is None
     assert writes(library) == 0
-
-
-@pytest.mark.parametrize("style", ["json", "text", "empty", "html"])
-def test_etl_that_vanishes_before_the_request(library: InProcess, style: str) -> None:
-    library.control.configure(not_found_style=style)
-    library.control.put_etl(ETL, state="RUNNING", duration=None)
-    library.clock.at(20, lambda: library.control.delete_etl(ETL))
-    library.control.fault({"exchange": "status"}, {"kind": "status", "code": 503, "retry_after": 30}, times=1)
-    library.control.put_etl(53)
-    assert_explained(library(action="stop", etl_id=ETL), "etl_not_found", "There is no ETL 321")
-
-
-def test_400_for_another_reason_is_not_called_not_found(library: InProcess) -> None:
-    library.control.put_etl(ETL)
-    library.control.fault({"exchange": "run"}, {"kind": "status", "code": 400, "body": {"error": "Invalid property"}})
-    done = library(action="run", etl_id=ETL)
-    assert_explained(done, "unexpected_answer", "ETL 321", "HTTP 400", "Invalid property")
-    assert library.control.executions() == []
-
-
-@pytest.mark.parametrize("word", ["ERROR", "error"])
-@pytest.mark.parametrize("action", ["run", "schedule", "stop", "kill"])
-def test_200_that_is_no_success(library: InProcess, action: str, word: str) -> None:
-    etl = {"state": "RUNNING", "duration": None} if action in ("stop", "kill") else {"state": "ENDED"}
-    library.control.put_etl(ETL, answers={action: word}, answer_work=False, **etl)
-    done = library(action=action, etl_id=ETL)
-    assert_explained(done, "request_refused", f"The {action} request for ETL 321", word.upper(), "Its state now")
-    assert (done.outcome, done.changed) == ("failed", False)
-    assert done.etl["request_status"] == word.upper()
-    assert done["error"]["http_status"] == 200
-    assert writes(library) == 1, "it is not sent again"
-
-
-@pytest.mark.parametrize("works", [True, False])
-@pytest.mark.parametrize("word", ["WARNING", "NO_STATUS"])
-def test_a_third_word_is_followed(library: InProcess, word: str, works: bool) -> None:
-    """Neither OK nor ERROR: the server may have carried out the request, and its state decides."""
-    library.control.put_etl(ETL, answers={"run": word}, answer_work=works, state="ENDED", duration=5)
-    done = library(action="run", etl_id=ETL)
-    assert done.outcome == ("succeeded" if works else "unconfirmed"), done["msg"]
-    assert done.changed == works
-    assert library.control.counters()["launches_by_etl"] == ({ETL: 1} if works else {})
-    assert writes(library) == 1
-
-
-@pytest.mark.parametrize(("code", "words"), [(200, "unexpected shape"), (202, "unexpected shape")])
-def test_200_without_a_word(library: InProcess, code: int, words: str) -> None:
-    """Nothing is done, nothing is said: it is reconciled, and nothing is claimed."""
-    library.control.put_etl(ETL, state="ENDED")
-    library.control.fault({"exchange": "run"}, {"kind": "status", "code": code, "body": {"status": "queued"}})
-    done = library(action="run", etl_id=ETL)
-    assert_explained(done, "unconfirmed", "The response to the run request for ETL 321", words)
-    assert (done.outcome, writes(library)) == ("unconfirmed", 1)
-
-
-def test_engine_that_never_starts(library: InProcess) -> None:
-    library.control.put_etl(ETL, engine="inactive", state="ENDED", exit_code="OK")
-    done = library(action="run", etl_id=ETL, start_timeout=120)
-    assert_explained(done, "not_started", "ETL 321", "accepted", "request 21359", "engine is inactive", "maintenance")
-    assert (done.outcome, done.changed) == ("not_started", True)
-    assert 120 <= done.seconds < 125
-    assert writes(library) == 1
-
-
-def test_engine_that_refuses(library: InProcess) -> None:
-    library.control.put_etl(ETL, engine="refuses")
-    assert_explained(library(action="run", etl_id=ETL), "request_refused", "ERROR")
 
 
 @pytest.mark.parametrize(
@@ -177,20 +104,6 @@ def test_run_again_after_too_long_attaches(library: InProcess) -> None:
     assert library.control.counters()["launches_by_etl"] == {ETL: 1}
 
 
-def test_schedule_that_does_not_arm(library: InProcess) -> None:
-    library.control.put_etl(ETL, engine="inactive")
-    done = library(action="schedule", etl_id=ETL, start_timeout=60)
-    assert_explained(done, "timed_out", "ETL 321", "not seen to be scheduled")
-
-
-def test_aborted_by_somebody(library: InProcess) -> None:
-    library.control.put_etl(ETL, duration=None)
-    library.clock.at(30, lambda: library.control.finish(ETL, exit=None, state="ABORTED"))
-    done = library(action="run", etl_id=ETL)
-    assert_explained(done, "aborted", "was aborted before it finished", "Someone")
-    assert (done.outcome, done.changed) == ("aborted", True)
-
-
 @pytest.mark.parametrize("permissions", [[], ["read"]])
 def test_key_without_permission(library: InProcess, permissions: list[str]) -> None:
     library.control.put_etl(ETL)
@@ -209,38 +122,17 @@ def test_given_token_that_is_over(library: InProcess) -> None:
 
 BAD_OPTIONS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"etl_id": 0}, ("etl_id is 0", "at least 1")),
-    ({"etl_id": -5}, ("etl_id is -5",)),
-    ({"etl_id": []}, ("etl_id", "empty")),
-    ({"etl_id": None, "etl_name": []}, ("etl_name", "empty")),
     ({"etl_id": None, "etl_name": ["ok", " "]}, ("etl_name", "contains an empty text")),
-    ({"wait_timeout": 0}, ("wait_timeout is 0", "above 0")),
     ({"wait_timeout": -1}, ("wait_timeout is -1",)),
-    ({"start_timeout": 0}, ("start_timeout is 0", "above 0")),
-    ({"poll_interval": 0}, ("poll_interval is 0", "at least 1")),
-    ({"max_age": 0}, ("max_age is 0",)),
-    ({"action": "stop", "kill_after": 0}, ("kill_after is 0",)),
-    ({"max_parallel": 0}, ("max_parallel is 0", "at least 1 and at most 100")),
     ({"max_parallel": 101}, ("max_parallel is 101",)),
-    ({"request_timeout": 0}, ("request_timeout is 0", "above 0")),
-    ({"request_timeout": "nan"}, ("request_timeout",)),
-    ({"request_timeout": "inf"}, ("request_timeout",)),
-    ({"retries": -1}, ("retries is -1",)),
     ({"url": None}, ("The option url is missing", "HELIX_URL")),
     ({"url": "https://user:secret@acme.example"}, ("url must not contain a user name",)),
-    ({"url": "ftp://acme.example"}, ("must start with https://",)),
-    ({"url": "https://acme.example/?a=b"}, ("base address",)),
     ({"token": "not a token"}, ("token",)),
     ({"client_key": "/no/such/key.pem"}, ("client_cert",)),
     ({"allow_http": False}, ("http://", "allow_http")),
-    ({"access_key": None}, ("The option access_key is missing", "HELIX_ACCESS_KEY")),
-    ({"access_secret_key": None}, ("The option access_secret_key is missing", "HELIX_ACCESS_SECRET_KEY")),
     ({"access_key": None, "access_secret_key": None}, ("No credentials were provided", "HELIX_TOKEN")),
-    ({"ca_path": "/no/such/file.pem", "validate_certs": True}, ("/no/such/file.pem", "ca_path")),
+    ({"access_secret_key": None}, ("The option access_secret_key is missing", "HELIX_ACCESS_SECRET_KEY")),
     ({"run_execution_properties": {"a": {"b": 1}}}, ("property a", "nested")),
-    ({"run_execution_properties": {"a": [1]}}, ("property a", "list")),
-    ({"run_execution_properties": {"a": None}}, ("property a", "null")),
-    ({"run_execution_properties": {"": "x"}}, ("without a name",)),
-    ({"secret_run_execution_properties": {"a": {"b": 1}}}, ("property a",)),
 ]
 
 
@@ -253,29 +145,6 @@ def test_bad_options_are_refused_before_any_request(
     assert_explained(done, "invalid_option", *words)
     assert done["etls"] == []
     assert library.control.requests() == [], "something was sent"
-
-
-BY_ANSIBLE: list[tuple[dict[str, Any], tuple[str, ...]]] = [
-    ({"action": None}, ("missing required arguments: action",)),
-    ({"action": "restart"}, ("value of action must be one of", "restart")),
-    ({"etl_id": None}, ("one of the following is required: etl_id, etl_name",)),
-    ({"etl_name": "x"}, ("mutually exclusive", "etl_id")),
-    ({"etl_id": "abc"}, ("etl_id", "int")),
-    ({"wait_timeout": "soon"}, ("wait_timeout", "int")),
-    ({"if_running": "maybe"}, ("if_running",)),
-    ({"colour": "blue"}, ("Unsupported parameters", "colour")),
-]
-
-
-@pytest.mark.parametrize(("options", "words"), BY_ANSIBLE, ids=[str(options) for options, _words in BY_ANSIBLE])
-def test_bad_arguments_are_refused_by_ansible(
-    library: InProcess, options: dict[str, Any], words: tuple[str, ...]
-) -> None:
-    done = library(**{"action": "run", "etl_id": ETL, **options})
-    assert done.failed
-    for word in words:
-        assert word in done["msg"], done["msg"]
-    assert library.control.requests() == []
 
 
 def test_the_same_as_a_process(module: Callable[..., ModuleRun], simulator: Any) -> None:

@@ -79,11 +79,6 @@ def test_without_states(five: InProcess) -> None:
     assert five.control.counters()["statuses"] == 0
 
 
-def test_none_at_all(library: InProcess) -> None:
-    done = library("etl_info")
-    assert (done["etls"], done["msg"], done.failed) == ([], "0 ETLs.", False)
-
-
 @pytest.mark.parametrize("skew", [0, 7 * 3600])
 def test_age_by_the_clock_of_the_server(library: InProcess, skew: int) -> None:
     library.control.configure(clock_skew=skew)
@@ -108,10 +103,6 @@ def test_failures(five: InProcess, options: dict[str, Any], kind: str, words: tu
     assert done["error"]["remedy"] in done["msg"]
 
 
-def test_two_choices_at_once(library: InProcess) -> None:
-    assert "mutually exclusive" in library("etl_info", etl_id=1, name_pattern="x")["msg"]
-
-
 def test_one_state_that_cannot_be_read(five: InProcess) -> None:
     """The others are not lost."""
     five.control.fault({"exchange": "status", "etl_id": 118}, {"kind": "status", "code": 403}, times=-1)
@@ -122,15 +113,6 @@ def test_one_state_that_cannot_be_read(five: InProcess) -> None:
     assert [entry["etl_id"] for entry in done["etls"]] == list(LIST)
     assert done["etls"][1]["error"]["kind"] == "permission"
     assert done["etls"][2]["status"] == "ENDED"
-
-
-@pytest.mark.parametrize("exchange", ["login", "list", "status"])
-@pytest.mark.parametrize("fault", [{"kind": "status", "code": 503}, {"kind": "reset_before"}, {"kind": "cut_json"}])
-def test_reads_are_tried_again(five: InProcess, exchange: str, fault: dict[str, Any]) -> None:
-    five.control.fault({"exchange": exchange}, fault, times=2)
-    done = five("etl_info", etl_id=321)
-    assert not done.failed, done["msg"]
-    assert done["etls"][0]["status"] == "ENDED"
 
 
 def test_a_list_with_odd_entries(library: InProcess) -> None:
