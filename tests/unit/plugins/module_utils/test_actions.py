@@ -228,6 +228,13 @@ def test_info_shows_what_is_there():
         task.inform(etl_id=[14, 99])
 
 
+def test_info_counts_in_words():
+    clock = FakeClock()
+    for ids, text in (((), "0 ETLs."), ((7,), "1 ETL."), ((7, 8), "2 ETLs.")):
+        model = Model(clock, {etl_id: Behaviour() for etl_id in ids})
+        assert Task(model.handle, clock).inform()["msg"] == text
+
+
 def test_info_tells_which_could_not_be_read():
     _model, task = make(reads=("403",))
     result = task.inform(max_parallel=1)

@@ -142,6 +142,18 @@ def test_the_end_of_a_schedule_is_confirmed_sooner_than_that_of_a_run():
     assert (entry["outcome"], entry["elapsed_seconds"] < 6) == ("stopped", True)
 
 
+def test_an_unknown_state_that_decides_is_named_in_a_warning():
+    w = World(initial="HIBERNATING", duration=30)
+    assert w.act()["outcome"] == "succeeded"
+    assert "HIBERNATING" in w.task.warnings[0]
+
+
+def test_after_a_queue_the_state_before_is_that_of_the_new_request():
+    w = World(initial="RUNNING", left=90, duration=30)
+    entry = w.act(if_running="queue")
+    assert (entry["outcome"], entry["before"]["status"]) == ("succeeded", "ENDED")
+
+
 # -- no value ---------------------------------------------------------------------------------------------------------
 
 
