@@ -147,6 +147,25 @@ def test_bad_options_are_refused_before_any_request(
     assert library.control.requests() == [], "something was sent"
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("etl_action", {"etl_id": 1}, "missing required arguments: action"),
+        ("etl_action", {"action": "run"}, "one of the following is required: etl_id, etl_name"),
+        ("etl_action", {"action": "restart", "etl_id": 1}, "value of action must be one of"),
+        *(
+            (name, {"etl_id": 1, "etl_name": "x", **more}, "mutually exclusive")
+            for name, more in (("etl_action", {"action": "run"}), ("etl_info", {}), ("etl_wait", {}))
+        ),
+    ],
+)
+def test_bad_arguments_are_refused_by_ansible(
+    library: InProcess, name: str, options: dict[str, Any], words: str
+) -> None:
+    assert words in library(name, **options)["msg"]
+    assert library.control.requests() == []
+
+
 def test_the_same_as_a_process(module: Callable[..., ModuleRun], simulator: Any) -> None:
     """The in-process tests show what a user gets: a real process over HTTPS says the same."""
     simulator.control.put_etl(ETL, engine="inactive", state="ENDED")

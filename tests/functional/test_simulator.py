@@ -448,129 +448,79 @@ def test_time_stamp_of_the_start_and_a_jump(api: Api, control: Control) -> None:
         assert api.status().json()["last_exec_ts"] < control.clock()["shown"]
 
 
-def test_periodic(api: Api, control: Control) -> None:
-    control.put_etl(321, kind="periodic", duration=8, period=60)
-    assert api.shown() == ("WAITING", "OK")
-    control.advance(180)
-    assert [round(execution["started_at"] - control.clock()["now"]) for execution in control.executions()] == [
-        -120,
-        -60,
-        0,
-    ]
-    assert {execution["cause"] for execution in control.executions()} == {"period"}
-    control.advance(8)
-    api.act("kill")
-    control.advance(600)
-    assert (api.shown()[0], len(control.executions())) == ("ENDED", 3)
+#: The fields of an ETL, and what happens ("run", "stop: ERROR" if it is refused, "run: 500" for an HTTP status,
+#: "engine=active" for a changed field, a number of seconds) with what is shown then; how many executions began.
+STORIES: list[tuple[dict[str, Any], str, int]] = [
+    # A schedule is armed, runs, and is canceled by kill only.
+    ({"kind": "periodic", "duration": 8, "period": 60}, "60 RUNNING/OK, 8 WAITING/OK, 52 RUNNING/OK", 2),
+    ({"kind": "periodic", "duration": 8, "period": 60}, "180 RUNNING/OK, 8 WAITING/OK, kill ENDED/OK, 600 ENDED/OK", 3),
+    ({"kind": "periodic", "kill_waiting_state": "ABORTED"}, "stop WAITING/OK, kill ABORTED/OK, 9999 ABORTED/OK", 0),
+    ({"schedule_lag": 3, "duration": 1, "period": 60}, "schedule none, 3 WAITING, 61 WAITING/OK", 1),
+    ({"state": "ENDED", "schedule_lag": 3}, "schedule ENDED/OK, 3 WAITING/OK", 0),
+    ({"state": "ABORTED", "schedule_lag": 3}, "schedule ABORTED, 3 WAITING", 0),
+    # Stop and kill.
+    ({"kind": "periodic", "duration": None}, "run RUNNING/OK, stop WAITING/OK", 1),
+    ({"duration": None, "stop_lag": 2}, "run RUNNING, stop RUNNING, 2 ENDED/OK", 1),
+    ({"duration": None, "kill_lag": 2}, "run RUNNING, kill RUNNING, 2 ABORTED", 1),
+    ({"duration": None, "stop_exit": "WARNING", "stop_state": "ABORTED"}, "run RUNNING, stop ABORTED/WARNING", 1),
+    ({"duration": None, "kill_exit": "KILLED", "kill_state": "ENDED"}, "run RUNNING, kill ENDED/KILLED", 1),
+    ({"duration": None, "stop_effect": "ignored"}, "run RUNNING, stop RUNNING, 99 RUNNING", 1),
+    ({"duration": None, "kill_effect": "ignored"}, "run RUNNING, kill RUNNING, 99 RUNNING", 1),
+    ({"when_idle": "error"}, "stop: ERROR none, kill: ERROR none", 0),
+    # A stop leaves a request that has not begun, and a kill takes it away.
+    ({"start_lag": 10, "duration": 1}, "run none, stop none, 60 ENDED/OK", 1),
+    ({"start_lag": 10, "duration": 1}, "run none, kill none, 60 none", 0),
+    # A second run. Before the first begins, the server does not show RUNNING and takes both.
+    ({"duration": 9, "run_when_running": "error"}, "run RUNNING, run: ERROR RUNNING, 99 ENDED/OK", 1),
+    ({"duration": 9, "run_when_running": "http_500"}, "run RUNNING, run: 500 RUNNING, 99 ENDED/OK", 1),
+    ({"duration": 9, "run_when_running": "queue"}, "run RUNNING, 5 RUNNING, run RUNNING, 12 RUNNING/OK", 2),
+    ({"duration": 9, "run_when_running": "parallel"}, "run RUNNING, 5 RUNNING, run RUNNING, 10 ENDED/OK", 2),
+    ({"start_lag": 5, "duration": 10}, "run none, run none, 100 ENDED/OK", 2),
+    # Services and engines.
+    ({"kind": "service", "start_lag": 2}, "schedule SERVICE_OFF, run SERVICE_OFF, 9999 SERVICE_ON", 1),
+    ({"kind": "service", "stop_lag": 3}, "run SERVICE_ON, run: ERROR SERVICE_ON, stop SERVICE_ON, 3 SERVICE_OFF", 1),
+    ({"engine": "inactive", "start_lag": 2}, "run none, 86400 none, engine=active none, 2 RUNNING", 1),
+    ({"state": "ENDED", "engine": "inactive"}, "schedule ENDED/OK, 86400 ENDED/OK", 0),
+    ({"engine": "refuses"}, ", ".join(f"{action}: ERROR none" for action in ACTIONS), 0),
+    # The word of the answer, and whether it is the truth.
+    ({"answers": {"run": "ERROR"}}, "run: ERROR none", 0),
+    ({"answers": {"run": "WARNING"}, "duration": 1}, "run: WARNING RUNNING", 1),
+    ({"answers": {"run": None}, "duration": 1}, "run: None RUNNING", 1),
+    ({"answers": {"run": "ERROR"}, "answer_work": True, "duration": 1}, "run: ERROR RUNNING", 1),
+    ({"answers": {"run": "PENDING"}, "answer_work": False}, "run: PENDING none", 0),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("state", [None, "ENDED", "ABORTED"])
-def test_schedule(api: Api, control: Control, state: Optional[str]) -> None:
-    control.put_etl(321, state=state, schedule_lag=3, duration=1, period=60)
-    api.act("schedule", color="blue")
-    assert api.shown()[0] == state
-    control.advance(3)
-    assert (api.shown()[0], control.executions()) == ("WAITING", [])
-    control.advance(61)
-    assert (api.shown()[0], control.executions()[0]["properties"]) == ("WAITING", {"color": "blue"})
+@pytest.mark.parametrize(("fields", "story", "executions"), STORIES)
+def test_story(api: Api, control: Control, fields: dict[str, Any], story: str, executions: int) -> None:
+    control.put_etl(321, **fields)
+    for step in story.split(", "):
+        happens, _space, shown = step.rpartition(" ")
+        event, _colon, answer = happens.partition(": ")
+        field, changed, value = event.partition("=")
+        if event in ACTIONS:
+            reply = api.act(event, color="blue")
+            said = reply.json()["request_status"] if reply.status_code == 200 else reply.status_code
+            assert str(said) == (answer or "OK"), step
+        elif changed:
+            control.patch_etl(321, **{field: value})
+        else:
+            control.advance(float(event))
+        assert ("/".join(filter(None, api.shown())) or "none") == shown, step
+    begun = control.executions()
+    assert len(begun) == executions
+    if "schedule" in story or "run" in story:
+        assert all(execution["properties"] == {"color": "blue"} for execution in begun)
+    else:
+        assert all(execution["cause"] == "period" for execution in begun)
 
 
-@pytest.mark.parametrize(
-    ("action", "fields", "shown"),
-    [
-        ("stop", {}, ("ENDED", "OK")),
-        ("stop", {"kind": "periodic"}, ("WAITING", "OK")),
-        ("stop", {"stop_exit": "WARNING", "stop_state": "ABORTED"}, ("ABORTED", "WARNING")),
-        ("stop", {"stop_effect": "ignored"}, ("RUNNING", None)),
-        ("kill", {}, ("ABORTED", None)),
-        ("kill", {"kill_exit": "KILLED", "kill_state": "ENDED"}, ("ENDED", "KILLED")),
-        ("kill", {"kill_effect": "ignored"}, ("RUNNING", None)),
-    ],
-)
-def test_stop_and_kill(api: Api, control: Control, action: str, fields: dict[str, Any], shown: Any) -> None:
-    control.put_etl(321, duration=None, stop_lag=2, kill_lag=2, **{"exit_code": None, **fields})
-    api.act("run")
-    assert api.word(action) == "OK"
-    assert api.shown()[0] == "RUNNING"
-    control.advance(2)
-    assert api.shown() == shown
-
-
-def test_kill_of_what_is_not_running(api: Api, control: Control) -> None:
-    control.put_etl(321, kind="periodic", kill_waiting_state="ABORTED", start_lag=10)
-    api.act("kill")
-    assert api.shown()[0] == "ABORTED"
-    api.act("run")
-    api.act("stop")
-    assert control.status(321)["not_begun"] == 1
-    api.act("kill")
-    control.advance(60)
-    assert (control.executions(), control.status(321)["not_begun"]) == ([], 0)
-    control.patch_etl(321, when_idle="error")
-    assert [api.word("stop"), api.word("kill")] == ["ERROR", "ERROR"]
-
-
-@pytest.mark.parametrize(
-    ("mode", "code", "overlap"),
-    [("error", 200, None), ("http_500", 500, None), ("queue", 200, False), ("parallel", 200, True)],
-)
-def test_run_while_running(api: Api, control: Control, mode: str, code: int, overlap: Optional[bool]) -> None:
-    control.put_etl(321, duration=10, run_when_running=mode)
-    api.act("run")
-    control.advance(5)
-    reply = api.act("run")
-    assert reply.status_code == code
-    control.advance(60)
-    first, *others = control.executions()
-    assert len(others) == (overlap is not None)
-    if overlap is not None:
-        assert (others[0]["started_at"] < first["ended_at"]) is overlap
-    elif code == 200:
-        assert reply.json() == {"task_execution_request_id": -1, "request_status": "ERROR"}
-
-
-def test_two_requests_before_it_begins_run_twice(api: Api, control: Control) -> None:
-    """The effect of a client that repeats itself: the server does not see RUNNING yet and takes both."""
-    control.put_etl(321, start_lag=5, duration=10)
-    assert [api.word("run"), api.word("run")] == ["OK", "OK"]
-    control.advance(100)
-    assert control.counters()["launches_by_etl"] == {321: 2}
-
-
-def test_service(api: Api, control: Control) -> None:
-    control.put_etl(53, kind="service", start_lag=2, stop_lag=3)
-    assert api.shown(53) == ("SERVICE_OFF", None)
-    for action in ("schedule", "run"):
-        assert api.act(action, 53).json() == {"task_execution_request_id": -1, "request_status": "OK"}
-    control.advance(10_000)
-    assert (api.shown(53), len(control.executions())) == (("SERVICE_ON", None), 1)
-    assert api.word("run", 53) == "ERROR"
-    api.act("stop", 53)
-    control.advance(3)
-    assert api.shown(53) == ("SERVICE_OFF", None)
-
-
-def test_engine(api: Api, control: Control) -> None:
-    control.put_etl(321, state="ENDED", engine="inactive", start_lag=2)
-    before = api.status().json()
-    assert [api.word("run"), api.word("schedule")] == ["OK", "OK"]
-    control.advance(86400)
-    assert api.status().json() == before
-    control.patch_etl(321, engine="active")
-    control.advance(2)
-    assert api.shown()[0] == "RUNNING"
-    control.patch_etl(321, engine="refuses")
-    assert [api.word(action) for action in ACTIONS] == ["ERROR"] * 4
-
-
-@pytest.mark.parametrize(
-    ("word", "work", "runs"),
-    [("ERROR", None, 0), ("WARNING", None, 1), (None, None, 1), ("ERROR", True, 1), ("PENDING", False, 0)],
-)
-def test_word_of_the_answer(api: Api, control: Control, word: Optional[str], work: Optional[bool], runs: int) -> None:
-    control.put_etl(321, answers={"run": word}, answer_work=work)
-    assert api.word("run") == word
-    assert len(control.executions()) == runs
+def test_requests_without_a_number(api: Api, control: Control) -> None:
+    """Those that are refused, and those for services."""
+    control.put_etl(321, state="RUNNING", duration=None)
+    control.put_etl(53, kind="service")
+    for etl_id, word in ((321, "ERROR"), (53, "OK")):
+        assert api.act("run", etl_id).json() == {"task_execution_request_id": -1, "request_status": word}
 
 
 def test_somebody_else(api: Api, control: Control) -> None:
@@ -898,18 +848,10 @@ def test_profile_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str], c
 # --- processes and documentation --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [("tests/simulator",), ("-m", "tests.simulator")])
-def test_command_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        *arguments,
-        "--state-dir",
-        str(tmp_path),
-        "--stop-after",
-        "0",
-        "--access-secret-key",
-        "a b",
-    ]
+def test_command_line(tmp_path: Path) -> None:
+    """As a module; all other tests start the folder."""
+    command = [sys.executable, "-m", "tests.simulator", "--state-dir", str(tmp_path), "--stop-after", "0"]
+    command += ["--access-secret-key", "a b"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     exports = dict(re.findall(r"export (\w+)=(.*)", done.stdout))
