@@ -5,7 +5,7 @@
 # Names for the sessions of noxfile.py. Each works on a fresh clone: nox and uv are installed into .cache/nox first.
 
 SESSIONS := environment test test-all matrix demo lint format community docs build importer sanity units integration \
-    mutation changelog release-check lock
+    fuzz mutation changelog release-check lock
 PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions
 # pyenv puts a stand-in for each Python on PATH, and most of them fail, so look for the Pythons themselves too.
 PYTHONS := $(PYTHON) $(foreach v,3.13 3.12,python$v $(wildcard $(PYENV)/$v.*/bin/python$v)) python3 python3.14 \

@@ -350,6 +350,15 @@ def release_check(session: nox.Session) -> None:
 
 
 @command
+def fuzz(session: nox.Session) -> None:
+    """Send generated requests to the simulator, and compare its responses with the OpenAPI description"""
+    venv(session, "fuzz")
+    env: dict[str, str | None] = {"SCHEMATHESIS": str(CACHE / "fuzz" / "bin" / "schemathesis")}
+    words = session.posargs or ["--max-examples=30", "--seed=1"]
+    venv(session, "test")("python -m tests.functional.fuzz_simulator", *words, env=env)
+
+
+@command
 def mutation(session: nox.Session) -> None:
     """Change decisions of the library one at a time, and show the changes that no unit test notices"""
     run, folder, settings = venv(session, "mutation"), CACHE / "mutants", Path("tests", "mutation.toml")
@@ -386,7 +395,7 @@ def lock(session: nox.Session) -> None:
         "--no-annotate",
         "--custom-compile-command=make lock",
     ]
-    for name in ("uv", "nox", "test", "lint", "mutation", "docs", "importer"):
+    for name in ("uv", "nox", "test", "lint", "mutation", "fuzz", "docs", "importer"):
         # These environments contain packages of the tests, in the same versions.
         same = ["--constraints=test.txt"] if name in ("lint", "mutation") else []
         with session.chdir(REQUIREMENTS):

@@ -4,8 +4,7 @@
 
 """Check the simulator against the OpenAPI description with schemathesis, which generates the requests.
 
-`python -m tests.functional.fuzz_simulator [--max-examples 500 ...]`; arguments are passed on. schemathesis may live in
-another environment, which the variable SCHEMATHESIS names.
+`make fuzz` runs it, with schemathesis from the environment that SCHEMATHESIS names. Arguments are passed on.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from tests.simulator.client import SimulatorProcess
 ROOT = Path(__file__).resolve().parents[2]
 DESCRIPTION = ROOT / "docs" / "openapi" / "bmc_helix_etl.yaml"
 # schemathesis keeps its cache in the folder in which it runs.
-WORK = ROOT / ".cache" / "fuzz"
+WORK = ROOT / ".cache" / "schemathesis"
 # A valid id of an ETL that does not exist is answered with 400, as documented, and not with 404.
 LEFT_OUT = "positive_data_acceptance"
 
