@@ -68,7 +68,7 @@ def span(seconds: float) -> str:
 
 
 def sort_of(value: Any) -> str:
-    """What a value is, in the words of the documentation, whatever Ansible calls its type."""
+    """The type of a value, as the documentation names it. Values of Ansible have special types."""
     kinds: tuple[tuple[Any, str], ...] = ((Mapping, "a dictionary"), (str, "text"), (Sequence, "a list"))
     return next((word for kind, word in kinds if isinstance(value, kind)), "a number" if value is not None else "null")
 

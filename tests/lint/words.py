@@ -26,6 +26,7 @@ BANNED = {
     ),
     r"\b\d(\.\d+)* (or|and) newer\b": "later",
     r"\btime-outs?\b": "timeout",
+    r"\b(for ever|time lines?|clean-ups?)\b": "forever, timeline, cleanup",
     r", for (it|they|the|an?|ids|this) \w+ (is|are|has|have|can|may|will)\b": "because",
 }
 SUFFIXES = {".md", ".rst", ".py", ".yml", ".html"}
