@@ -169,34 +169,26 @@ def test_async(play: Callable[..., Played], fast: SimulatorProcess, tmp_path: Pa
     assert fast.control.counters()["launches_by_etl"] == {1: 1}
 
 
-def test_outcomes_and_failures_on_the_screen(play: Callable[..., Played], fast: SimulatorProcess) -> None:
-    """Success, an ETL started before and waited for later, and failures that a person can read."""
-    fast.control.put_etl(1, name="Nightly import", state="ENDED", duration=1)
-    fast.control.put_etl(2, state="ENDED", duration=20, exit="ERROR")
-    fast.control.put_etl(3, engine="inactive")
-    run = {"action": "run", "etl_id": 1}
-    cases: list[tuple[str, dict[str, Any], str]] = [
-        ("First", {ACTION: run}, "ETL 1 (Nightly import) ran and ended with exit OK"),
-        ("Second", {ACTION: {**run, "max_age": 600}}, "was not run"),
-        ("Start", {ACTION: {**run, "etl_id": 2, "wait": False}, "register": "started"}, "accepted the run request"),
-        (
-            "Wait",
-            {"capacityops.bmc_helix.etl_wait": {"etl_id": 2, "baseline": "{{ started.etls }}"}},
-            "ETL 2 (ETL 2) ended with exit ERROR. See the ETL's log",
-        ),
-        ("No engine", {ACTION: {**run, "etl_id": 3, "start_timeout": 1}}, "did not start within 1 s"),
-        ("No ETL", {ACTION: {**run, "etl_id": 9}}, "There is no ETL 9 on"),
-        ("Wrong key", {ACTION: {**run, "access_secret_key": "{{ wrong }}"}}, "refused (HTTP 401)"),
-    ]
-    tasks = [{"name": name, "ignore_errors": True, **task} for name, task, _words in cases]
-    played = play(tasks, variables={"wrong": "wrongWrongWrongSecretKey0123456789"})
-    for name, _task, words in cases:
-        assert words in played.task(name)["msg"]
-        assert not played.task(name).failed or words in played.stdout
-    assert [played.task(name).failed for name, _task, _words in cases] == [False] * 3 + [True] * 4
-    assert "Traceback" not in played.output
-    assert "wrongWrong" not in played.output
-    assert fast.control.counters()["launches_by_etl"] == {1: 1, 2: 1}
+def test_start_and_wait_later(play: Callable[..., Played], fast: SimulatorProcess) -> None:
+    fast.control.put_etl(1, duration=20, exit="ERROR", state="ENDED")
+    played = play(
+        """
+        - name: Start
+          capacityops.bmc_helix.etl_action:
+            action: run
+            etl_id: 1
+            wait: false
+          register: started
+        - name: Wait
+          capacityops.bmc_helix.etl_wait:
+            etl_id: 1
+            baseline: "{{ started.etls }}"
+        """
+    )
+    assert played.rc != 0
+    assert played.task("Start")["etl"]["outcome"] == "accepted"
+    assert played.task("Wait")["etl"]["outcome"] == "failed"
+    assert "ETL 1 (ETL 1) ended with exit ERROR" in played.stdout
 
 
 def test_adhoc_in_check_mode_with_diff(adhoc: Callable[..., Played], fast: SimulatorProcess) -> None:
@@ -209,6 +201,32 @@ def test_adhoc_in_check_mode_with_diff(adhoc: Callable[..., Played], fast: Simul
     assert fast.control.counters()["writes"] == 0
 
 
+@pytest.mark.parametrize(
+    ("etl", "options", "words"),
+    [
+        ({}, {"access_secret_key": "wrongWrongWrongSecretKey0123456789"}, ("refused (HTTP 401)", "rotated")),
+        (None, {}, ("There is no ETL 1 on",)),
+        ({"engine": "inactive"}, {"start_timeout": 1}, ("did not start within 1 s", "engine is inactive")),
+        ({"exit": "ERROR"}, {}, ("ETL 1 (ETL 1) ended with exit ERROR", "See the ETL's log")),
+    ],
+)
+def test_failures_on_the_screen(
+    adhoc: Callable[..., Played],
+    fast: SimulatorProcess,
+    etl: dict[str, Any],
+    options: dict[str, Any],
+    words: tuple[str, ...],
+) -> None:
+    if etl is not None:
+        fast.control.put_etl(1, **etl)
+    played = adhoc("etl_action", {"action": "run", "etl_id": 1, **options}, verbosity=0)
+    assert played.rc != 0
+    for word in words:
+        assert word in played.stdout
+    assert "Traceback" not in played.output
+    assert "wrongWrong" not in played.output
+
+
 def _inventory(simulator: SimulatorProcess) -> Any:
     """Two hosts: this one, and one that nobody can reach."""
     path = simulator.state_dir / "hosts.yml"
@@ -219,3 +237,38 @@ def _inventory(simulator: SimulatorProcess) -> Any:
         encoding="utf-8",
     )
     return path
+
+
+def test_as_the_user_sees_it(
+    simulator: SimulatorProcess, play: Callable[..., Played], adhoc: Callable[..., Played]
+) -> None:
+    """Through the real commands, with a private CA: green, nothing to do, a failure that can be rescued."""
+    simulator.control.put_etl(321, name="Nightly import", state="ENDED", duration=1)
+    simulator.control.put_etl(666, name="Broken", state="ENDED", duration=1, exit="ERROR")
+    first = adhoc("etl_action", {"action": "run", "etl_id": 321, "max_age": 600})
+    assert "ETL 321 ran and ended with exit OK" in first.stdout
+    second = adhoc("etl_action", {"action": "run", "etl_id": 321, "max_age": 600})
+    assert "localhost | SUCCESS" in second.stdout
+    assert "was not run" in second.stdout
+    assert simulator.control.counters()["launches_by_etl"] == {321: 1}
+    rescued = play(
+        """
+        - block:
+            - name: Run it
+              capacityops.bmc_helix.etl_action: {action: run, etl_id: 666}
+              register: run
+          rescue:
+            - name: Tell
+              ansible.builtin.debug:
+                msg: "{{ run.etl.outcome }} {{ run.error.kind }}: {{ run.error.remedy }}"
+        - name: In check mode
+          capacityops.bmc_helix.etl_action: {action: run, etl_id: 666}
+          check_mode: true
+          register: look
+        - ansible.builtin.assert:
+            that: look is changed and look.etl.outcome == 'would_run'
+        """
+    )
+    assert rescued.rc == 0, rescued.output
+    assert rescued.task("Tell")["msg"].startswith("failed exit_error: See the ETL's log")
+    assert "Traceback" not in rescued.output

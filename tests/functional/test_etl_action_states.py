@@ -159,3 +159,10 @@ def test_the_entry_tells_the_whole_story(library: InProcess) -> None:
     assert entry["polls"] < 80
     [execution] = library.control.executions(ETL)
     assert execution["properties"] == {"a": "true", "b": "10", "c": "x", "d": "1.5"}
+
+
+def test_a_state_that_nobody_knows_is_warned_of(library: InProcess) -> None:
+    library.control.put_etl(ETL, state="HIBERNATING")
+    done = library(action="stop", etl_id=ETL, wait=False)
+    assert done.outcome == "accepted"
+    assert any("HIBERNATING" in warning for warning in done.warnings)

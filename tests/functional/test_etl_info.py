@@ -79,6 +79,11 @@ def test_without_states(five: InProcess) -> None:
     assert five.control.counters()["statuses"] == 0
 
 
+def test_none_at_all(library: InProcess) -> None:
+    done = library("etl_info")
+    assert (done["etls"], done["msg"], done.failed) == ([], "0 ETLs.", False)
+
+
 @pytest.mark.parametrize("skew", [0, 7 * 3600])
 def test_age_by_the_clock_of_the_server(library: InProcess, skew: int) -> None:
     library.control.configure(clock_skew=skew)

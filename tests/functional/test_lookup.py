@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.support import COLLECTION, Played
+from tests.functional.support import COLLECTION, ROOT, Played, run_ansible
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = [pytest.mark.full, pytest.mark.measured]
@@ -63,6 +64,16 @@ def test_one_login_for_ten_tasks_on_five_hosts_with_loops_and_forks(
     assert len(done.tasks) == 50
     assert len(fingerprints(done)) == 1
     assert logins(simulator) == 1
+    assert left_behind() == []
+
+
+def test_without_the_cache_every_use_logs_in(
+    play: Callable[..., Played], simulator: SimulatorProcess, left_behind: Callable[[], list[Path]]
+) -> None:
+    done = play([{"ansible.builtin.debug": {"msg": HASH}}] * 3, env={"HELIX_CACHE": "false"})
+    assert done.rc == 0, done.output
+    assert len(fingerprints(done)) == 3
+    assert logins(simulator) == 3
     assert left_behind() == []
 
 
@@ -140,6 +151,67 @@ def test_module_defaults_with_the_action_group(play: Callable[..., Played], simu
     assert logins(simulator) == 1
 
 
+def test_check_mode_logs_in_and_changes_nothing(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    done = play([{"ansible.builtin.debug": {"msg": HASH}}], check=True)
+    assert done.rc == 0, done.output
+    assert len(fingerprints(done)) == 1
+    assert [request["exchange"] for request in simulator.control.requests()] == ["login"]
+
+
+def test_set_fact_keeps_one_token(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    done = play(
+        f"""
+        - name: Remember
+          ansible.builtin.set_fact:
+            helix_token: "{{{{ {JWT} }}}}"
+          no_log: true
+        - name: Type
+          ansible.builtin.debug:
+            msg: "{{{{ helix_token is string }}}} {{{{ helix_token | hash('sha256') }}}}"
+        - name: A fact of the name helix_token is the option token of later uses
+          ansible.builtin.debug:
+            msg: "{HASH}"
+        """,
+        verbosity=3,
+    )
+    assert done.rc == 0, done.output
+    assert "True" in done.task("Type")["msg"]
+    assert len(fingerprints(done)) == 1
+    assert logins(simulator) == 1
+
+
+def test_a_variable_may_hold_the_lookup(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    variables = {"helix_token": f"{{{{ {JWT} }}}}", "helix_tenant_id": "{{ tenant }}", "tenant": simulator.tenant_id}
+    done = play(
+        [
+            {"ansible.builtin.debug": {"msg": "{{ helix_token | hash('sha256') }}"}},
+            {"ansible.builtin.debug": {"msg": HASH}},
+        ],
+        variables=variables,
+    )
+    assert done.rc == 0, done.output
+    assert len(fingerprints(done)) == 1
+    assert logins(simulator) == 1
+
+
+def test_empty_variables_of_awx_do_not_count(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    empty = [
+        "LOGIN_URL",
+        "TENANT_ID",
+        "TOKEN",
+        "VALIDATE_CERTS",
+        "ALLOW_HTTP",
+        "PROXY",
+        "REQUEST_TIMEOUT",
+        "RETRIES",
+        "CACHE",
+    ]
+    empty += ["CLIENT_CERT", "CLIENT_KEY"]
+    done = play([{"ansible.builtin.debug": {"msg": HASH}}] * 2, env={f"HELIX_{name}": "" for name in empty})
+    assert done.rc == 0, done.output
+    assert logins(simulator) == 1
+
+
 def test_an_empty_validate_certs_still_verifies(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
     changes = {"HELIX_VALIDATE_CERTS": "", "HELIX_CA_PATH": "", "HELIX_RETRIES": "0"}
     task: dict[str, Any] = {"ansible.builtin.debug": {"msg": HASH}, "vars": {"helix_validate_certs": ""}}
@@ -148,6 +220,20 @@ def test_an_empty_validate_certs_still_verifies(play: Callable[..., Played], sim
     assert "the TLS certificate was rejected" in done.output
     assert logins(simulator) == 0
     assert play([task], env={**changes, "HELIX_VALIDATE_CERTS": "no"}).rc == 0
+
+
+def test_options_from_the_configuration_file(
+    play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    settings = {name.lower().replace("helix_", ""): value for name, value in simulator.environment().items()}
+    config = tmp_path / "own.cfg"
+    lines = [f"{name} = {value}" for name, value in settings.items()]
+    text = (ROOT / "tests" / "ansible.cfg").read_text(encoding="utf-8")
+    config.write_text("\n".join([text, "[bmc_helix]", *lines, ""]), encoding="utf-8")
+    without: dict[str, Any] = dict.fromkeys(simulator.environment(), "")
+    done = play([{"ansible.builtin.debug": {"msg": HASH}}], env={**without, "ANSIBLE_CONFIG": str(config)})
+    assert done.rc == 0, done.output
+    assert logins(simulator) == 1
 
 
 def test_refused_keys_are_tried_once_in_a_run(
@@ -172,6 +258,57 @@ def test_refused_keys_are_tried_once_in_a_run(
     assert "Traceback" not in done.output
 
 
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (f"lookup('{COLLECTION}.jwt_token', 'https://acme-itom.onbmc.com')", "takes no terms"),
+        (f"lookup('{COLLECTION}.jwt_token', acess_key='x')", "has no option acess_key"),
+        (f"lookup('{COLLECTION}.jwt_token', validate_certs='ture')", "is 'ture', which is neither true nor false"),
+        (f"lookup('{COLLECTION}.jwt_token', url='http://127.0.0.1')", "starts with http://"),
+        (f"lookup('{COLLECTION}.jwt_token', url='https://127.0.0.1:9', retries=0)", "connection refused"),
+    ],
+)
+def test_failures_are_readable(play: Callable[..., Played], call: str, words: str) -> None:
+    done = play([{"ansible.builtin.debug": {"msg": f"{{{{ {call} }}}}"}}])
+    assert done.rc != 0
+    assert words in done.task()["msg"]
+    assert "Traceback" not in done.output
+
+
+def test_a_missing_library_names_the_interpreter(
+    play: Callable[..., Played], environment: dict[str, str], tmp_path: Path
+) -> None:
+    hidden = tmp_path / "hidden" / "requests"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ImportError('hidden')\n", encoding="utf-8")
+    done = play([{"ansible.builtin.debug": {"msg": HASH}}], env={"PYTHONPATH": str(hidden.parent)})
+    assert done.rc != 0
+    message = done.task()["msg"]
+    assert re.search(r"requests is missing in \S*python\S*, which runs Ansible itself on the control node", message)
+    assert "Install it there" in message
+
+
+def test_a_token_is_renewed_before_it_expires(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    simulator.control.configure(token_life=5)
+    done = play(
+        f"""
+        - name: First
+          ansible.builtin.debug:
+            msg: "{HASH}"
+        - name: Later
+          ansible.builtin.pause:
+            seconds: 5
+        - name: Second
+          ansible.builtin.debug:
+            msg: "{HASH}"
+        """,
+    )
+    assert done.rc == 0, done.output
+    assert len(fingerprints(done)) == 2
+    counters = simulator.control.counters()
+    assert (counters["logins"], counters["refreshes"]) == (2, 0)
+
+
 def test_the_most_talkative_output_shows_the_steps_and_no_secret(
     play: Callable[..., Played], simulator: SimulatorProcess
 ) -> None:
@@ -181,3 +318,16 @@ def test_the_most_talkative_output_shows_the_steps_and_no_secret(
     assert "jwt_token: logging in for this run" in done.output
     assert re.search(r"jwt_token: using the token of this run, valid for \d+ s more", done.output)
     assert simulator.access_key not in done.output
+
+
+def test_the_documentation_is_complete(environment: dict[str, str], tmp_path: Path) -> None:
+    done = run_ansible(["ansible-doc", "-t", "lookup", "--json", f"{COLLECTION}.jwt_token"], environment, tmp_path, 60)
+    assert done.rc == 0, done.output
+    doc = json.loads(done.stdout)[f"{COLLECTION}.jwt_token"]["doc"]
+    assert len(doc["options"]) == 15
+    for name, option in doc["options"].items():
+        assert option["description"], name
+        assert option["env"] == [{"name": f"HELIX_{name.upper()}"}], name
+        assert option["ini"] == [{"section": "bmc_helix", "key": name}], name
+        assert option["vars"] == [{"name": f"helix_{name}"}], name
+    assert doc["options"]["validate_certs"]["default"] is True

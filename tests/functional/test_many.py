@@ -46,7 +46,7 @@ def test_thirty(library: InProcess) -> None:
     assert 75 < done.seconds < 130
 
 
-@pytest.mark.parametrize("width", [1, 5, 20])
+@pytest.mark.parametrize("width", [1, 2, 5, 20])
 def test_max_parallel(library: InProcess, width: int) -> None:
     ids = list(range(1, 11))
     for etl_id in ids:
@@ -60,9 +60,53 @@ def test_names(library: InProcess) -> None:
     for etl_id, name in ((1, "Alpha"), (2, "Beta, the second"), (3, "Gamma é")):
         library.control.put_etl(etl_id, name=name)
     done = library(action="run", etl_name=["Gamma é", "Alpha", "Beta, the second"])
-    assert [e["etl_id"] for e in done["etls"]] == [3, 1, 2]
-    assert done["etls"][0]["etl_name"] == "Gamma é"
+    assert [(e["etl_id"], e["etl_name"]) for e in done["etls"]] == [
+        (3, "Gamma é"),
+        (1, "Alpha"),
+        (2, "Beta, the second"),
+    ]
     assert library.control.counters()["lists"] == 1
+
+
+def test_single_name(library: InProcess) -> None:
+    library.control.put_etl(7, name="Nightly import")
+    done = library(action="run", etl_name="Nightly import")
+    assert done.etl["etl_name"] == "Nightly import"
+    assert "ETL 7 (Nightly import) ran and ended with exit OK" in done["msg"]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["Nightly imprt"], ("there is no ETL named 'Nightly imprt'", "Nearest: 'Nightly import' (id 7)")),
+        (["nightly import"], ("'Nightly import' (id 7)",)),
+        (["Twin"], ("'Twin' is the name of several ETLs (ids 8, 9)", "use etl_id")),
+        (["Nightly import", "Twin", "Zebra"], ("2 of 3 names", "'Twin'", "'Zebra'")),
+        (["Hidden"], ("no ETL named 'Hidden'", "task groups")),
+    ],
+)
+@pytest.mark.parametrize("action", ["run", "stop"])
+def test_names_that_do_not_fit(library: InProcess, names: list[str], words: tuple[str, ...], action: str) -> None:
+    for etl_id, name in ((7, "Nightly import"), (8, "Twin"), (9, "Twin")):
+        library.control.put_etl(etl_id, name=name)
+    library.control.put_etl(10, name="Hidden", listed=False)
+    done = library(action=action, etl_name=names)
+    assert done["error"]["kind"] == "etl_name"
+    for word in words:
+        assert word in done["msg"], done["msg"]
+    assert done["etls"] == []
+    assert library.control.counters()["writes"] == 0, "nothing is started if one name is wrong"
+
+
+@pytest.mark.parametrize("option", [{"etl_id": [5, 6, 5, "5"]}, {"etl_name": ["ETL 5", "ETL 6", "ETL 5"]}])
+def test_duplicates_are_collapsed_with_a_warning(library: InProcess, option: dict[str, Any]) -> None:
+    for etl_id in (5, 6):
+        library.control.put_etl(etl_id)
+    done = library(action="run", **option)
+    assert [entry["etl_id"] for entry in done["etls"]] == [5, 6]
+    assert library.control.counters()["launches_by_etl"] == {5: 1, 6: 1}
+    assert len(done.warnings) == 1
+    assert "more than once" in done.warnings[0]
 
 
 def test_one_failure_among_many(library: InProcess) -> None:
@@ -102,6 +146,16 @@ def test_one_failure_among_many(library: InProcess) -> None:
     assert [entry["etl_id"] for entry in done["etls"] if "error" in entry] == [2, 4, 5, 6, 9]
     assert done["etls"][9]["evidence"] == "adopted"
     assert all(count == 1 for count in library.control.counters()["launches_by_etl"].values())
+
+
+def test_second_run_of_many(library: InProcess) -> None:
+    ids = [1, 2, 3]
+    for etl_id in ids:
+        library.control.put_etl(etl_id, state="RUNNING", duration=None)
+    first = library(action="stop", etl_id=ids)
+    assert (first.outcomes, first.changed) == (["stopped"] * 3, True)
+    second = library(action="stop", etl_id=ids)
+    assert (second.outcomes, second.changed) == (["nothing_to_do"] * 3, False)
 
 
 def test_check_and_diff_of_many(library: InProcess) -> None:

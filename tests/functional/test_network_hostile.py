@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import ETLS_PATH, HelixApi
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
+    AnswerError,
     HelixError,
     TransportError,
 )
@@ -212,6 +213,12 @@ def test_compressed_all_the_same(serve: Callable[..., RawServer], wrap: Callable
         (answer(b"x", headers=["Content-Encoding: br"]), "the response cannot be decompressed", None),
         (answer(OK_RUN + b"trailing"), "data that is not JSON", "unexpected_answer"),
         (answer(b"[" * 200000), "data that is not JSON", "unexpected_answer"),
+        (answer(b'{"a":' * 100000), "data that is not JSON", "unexpected_answer"),
+        (answer(b"\xff\xfe\x00"), "data that is not JSON", "unexpected_answer"),
+        (answer('{"request_status": "für"}'.encode("latin-1")), "data that is not JSON", "unexpected_answer"),
+        (answer(b'{"request_status": NaN}'), "data that is not JSON", "unexpected_answer"),
+        (answer(b'{"request_status": 1e999}'), "data that is not JSON", "unexpected_answer"),
+        (answer(b'{"request_status": Infinity}'), "data that is not JSON", "unexpected_answer"),
         (answer(b"<html><body>Please sign in"), "a web page instead of JSON: 'Please sign in'", "unexpected_answer"),
         (answer(b"9" * 10000), "", "unexpected_answer"),
         (answer(b""), "JSON of an unexpected shape (nothing)", "unexpected_answer"),
@@ -304,16 +311,10 @@ def test_a_204_without_a_body(serve: Callable[..., RawServer], length: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("status", "location"),
-    [
-        ("301 Moved", "https://elsewhere.invalid/x"),
-        ("302 Found", "/login"),
-        ("302 Found", ""),
-        ("303 See Other", "\xfc\xff"),
-        ("307 Temporary", "https://u:p@x/"),
-        ("308 Permanent", "http://["),
-    ],
+    "location",
+    ["https://elsewhere.invalid/x", "/login", "//elsewhere.invalid", "\xfc\xff", "http://[", "", "https://u:p@x/"],
 )
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
 def test_redirects_are_not_followed(serve: Callable[..., RawServer], status: str, location: str) -> None:
     server = serve(answer(b"", status, [f"Location: {location}"]))
     error = run_against(server)
@@ -327,6 +328,34 @@ def test_redirect_to_another_server_gets_no_token(serve: Callable[..., RawServer
     other = serve(answer(OK_RUN))
     run_against(serve(answer(b"", "307 Temporary Redirect", [f"Location: {other.url}{ETLS_PATH}"])))
     assert (other.requests, other.connections) == ([], 0)
+
+
+def test_cookies_are_neither_kept_nor_sent(serve: Callable[..., RawServer]) -> None:
+    """A session of the gateway could outlive our token, or belong to somebody else."""
+    server = serve(answer(b"[]", headers=["Set-Cookie: SESSION=abc; Path=/", "Set-Cookie: x=y"]))
+    api = api_for(server)
+    api.list_etls()
+    api.transport.once("GET", server.url, {})
+    assert len(server.requests) == 2
+    assert not any(b"cookie" in request.lower() for request in server.requests)
+
+
+def test_netrc_is_not_read(serve: Callable[..., RawServer], tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n", encoding="utf-8")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    server = serve(answer(b"[]"))
+    api_for(server).list_etls()
+    api_for(server).transport.once("GET", server.url, {})
+    assert b"Authorization: Bearer " + TOKEN.encode() in server.requests[0]
+    assert b"uthorization" not in server.requests[1]
+
+
+def test_numbers_that_are_none(serve: Callable[..., RawServer]) -> None:
+    """A list whose ids cannot be counted with."""
+    for text in ('[{"etl_id": 1e400}]', '[{"etl_id": NaN}]', '[{"etl_id": {}}]', '[{"etl_id": "x"}]'):
+        server = serve(answer(text.encode()))
+        with pytest.raises(AnswerError):
+            api_for(server).list_etls()
 
 
 def test_old_failure_does_not_explain_a_new_one(serve: Callable[..., RawServer]) -> None:

@@ -230,6 +230,17 @@ def test_file_of_somebody_else(certificates: Certificates, tmp_path: Path) -> No
 # --- whom we trust
 
 
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_bundle_of_the_environment(
+    good_server: RawServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, str(certificates.ca))
+    assert get(good_server.url).json() == []
+    monkeypatch.setenv(variable, str(certificates.wrong_ca))
+    error = failure(good_server.url)
+    assert f"CA bundle used: {certificates.wrong_ca} (from {variable})." in error.remedy
+
+
 def test_trust_order(good_server: RawServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
     right, wrong = str(certificates.ca), str(certificates.wrong_ca)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", wrong)
@@ -241,8 +252,7 @@ def test_trust_order(good_server: RawServer, certificates: Certificates, monkeyp
     assert get(good_server.url).status == 200, "REQUESTS_CA_BUNDLE comes before SSL_CERT_FILE"
     assert "rejected" in failure(good_server.url, ca_path=wrong).message, "a wrong ca_path is not made good"
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
-    error = failure(good_server.url)
-    assert f"CA bundle used: {wrong} (from SSL_CERT_FILE)." in error.remedy, "an empty variable is none"
+    assert "rejected" in failure(good_server.url).message, "an empty variable is none: SSL_CERT_FILE counts"
     monkeypatch.setenv("SSL_CERT_FILE", right)
     assert get(good_server.url).status == 200
 
@@ -280,13 +290,27 @@ def test_folder_of_authorities(good_server: RawServer, certificates: Certificate
 # --- through the module
 
 
+def test_failures_as_a_user_sees_them(
+    module: Callable[..., ModuleRun], start_simulator: Callable[..., SimulatorProcess], certificates: Certificates
+) -> None:
+    for variety, sentence in (("expired", "has expired"), ("wrong-host", "mismatch")):
+        server = start_simulator(extra_args=("--certificate", variety))
+        done = module("etl_info", url=server.url, ca_path=server.ca_file)
+        assert done.failed
+        assert sentence in done["msg"]
+        assert done["error"]["kind"] == "tls"
+        assert done["error"]["remedy"] in done["msg"]
+
+
 def test_environment_of_an_execution_environment(
     module: Callable[..., ModuleRun], simulator: SimulatorProcess, certificates: Certificates
 ) -> None:
     """REQUESTS_CA_BUNDLE is what an execution environment's builder sets."""
-    ca, wrong = simulator.ca_file, str(certificates.wrong_ca)
+    ca = simulator.ca_file
     assert not module("etl_info", env={"HELIX_CA_PATH": None, "REQUESTS_CA_BUNDLE": ca}).failed
-    assert not module("etl_info", env={"REQUESTS_CA_BUNDLE": wrong}).failed
-    done = module("etl_info", env={"HELIX_CA_PATH": None, "REQUESTS_CA_BUNDLE": wrong})
-    assert done["error"]["kind"] == "tls"
-    assert done["error"]["remedy"] in done["msg"]
+    assert not module("etl_info", env={"HELIX_CA_PATH": None, "SSL_CERT_FILE": ca}).failed
+    wrong = str(certificates.wrong_ca)
+    assert not module("etl_info", env={"REQUESTS_CA_BUNDLE": wrong, "CURL_CA_BUNDLE": wrong}).failed
+    no_check = {"HELIX_CA_PATH": None, "HELIX_VALIDATE_CERTS": "false", "REQUESTS_CA_BUNDLE": wrong}
+    assert not module("etl_info", env=no_check).failed
+    assert module("etl_info", env={"HELIX_CA_PATH": None, "REQUESTS_CA_BUNDLE": wrong})["error"]["kind"] == "tls"

@@ -37,11 +37,6 @@ def test_etl_action_takes_what_a_survey_sends(playbook: Playbook, simulator: Sim
     assert simulator.control.counters()["launches_by_etl"] == {1: 1, 2: 1}
     stats = done.task("Publish the outcomes for a workflow")["ansible_stats"]["data"]
     assert stats == {"etl_action_summary": {"1": "succeeded", "2": "succeeded"}}
-
-
-def test_etl_action_hands_options_on_and_fails_with_the_module(playbook: Playbook, simulator: SimulatorProcess) -> None:
-    for etl_id in (1, 2, 7):
-        simulator.control.put_etl(etl_id, name=f"Import, {etl_id}", duration=None)
     done = playbook(
         "etl_action",
         {"etl_action_action": "run", "etl_action_etl_name": "Import, 1\nImport, 2\n", "etl_action_set_stats": True},
@@ -50,6 +45,10 @@ def test_etl_action_hands_options_on_and_fails_with_the_module(playbook: Playboo
     assert done.rc == 0, done.output
     assert [etl["outcome"] for etl in done.task("Act on the ETLs: run")["etls"]] == ["would_run", "would_run"]
     assert done.task("Publish the outcomes for a workflow").status == "skipped"
+
+
+def test_etl_action_hands_options_on_and_fails_with_the_module(playbook: Playbook, simulator: SimulatorProcess) -> None:
+    simulator.control.put_etl(7, duration=None)
     done = playbook("etl_action", {"etl_action_action": "run", "etl_action_etl_id": 7, "etl_action_wait": False})
     assert done.rc == 0, done.output
     assert done.task("Act on the ETLs: run")["etl"]["outcome"] == "accepted"
@@ -72,6 +71,13 @@ def test_etl_stop_all_ends_all_that_executes(playbook: Playbook, simulator: Simu
     control.put_etl(4, state="RUNNING", duration=None, stop_effect="ignored")
     control.put_etl(5, state="ENDED")
 
+    done = playbook("etl_stop_all")
+    assert done.rc == 2
+    assert "etl_stop_all_confirm=true" in done.task()["msg"]
+    done = playbook("etl_stop_all", check=True)
+    assert done.rc == 0, done.output
+    assert control.counters()["writes"] == 0
+
     # A state that cannot be read keeps nobody from being stopped.
     control.fault({"exchange": "status", "etl_id": 1}, {"kind": "status", "code": 500})
     done = playbook("etl_stop_all", {"etl_stop_all_confirm": True, "etl_stop_all_kill_after": 2})
@@ -79,25 +85,20 @@ def test_etl_stop_all_ends_all_that_executes(playbook: Playbook, simulator: Simu
     states = {etl["id"]: etl["state"] for etl in control.etls()}
     assert states == {1: "ENDED", 2: "SERVICE_OFF", 3: "WAITING", 4: "ABORTED", 5: "ENDED"}
 
-
-def test_etl_stop_all_asks_first_and_ends_schedules_if_told(playbook: Playbook, simulator: SimulatorProcess) -> None:
-    control = simulator.control
-    control.put_etl(3, kind="periodic", state="WAITING")
-    control.put_etl(4, name="[PROD] vCenter", state="RUNNING", duration=None)
-    done = playbook("etl_stop_all")
-    assert done.rc == 2
-    assert "etl_stop_all_confirm=true" in done.task()["msg"]
-    done = playbook("etl_stop_all", check=True)
-    assert done.rc == 0, done.output
-    assert control.counters()["writes"] == 0
-    done = playbook("etl_stop_all", {"etl_stop_all_confirm": True, "etl_stop_all_name_pattern": "[PROD]*"})
-    assert control.status(4)["state"] == "ENDED", "brackets in a pattern are literal"
     done = playbook("etl_stop_all", {"etl_stop_all_confirm": True, "etl_stop_all_schedules": True})
     assert done.rc == 0, done.output
     assert control.status(3)["state"] == "ENDED"
     done = playbook("etl_stop_all", {"etl_stop_all_confirm": True, "etl_stop_all_schedules": True})
     assert "changed=0 " in done.stdout
     assert done.task("Show the result")["msg"] == ["Nothing is running."]
+
+
+def test_brackets_in_a_pattern_are_literal(playbook: Playbook, simulator: SimulatorProcess) -> None:
+    for number, name in enumerate(("[PROD] vCenter", "Oracle extractor", "Prometheus"), 1):
+        simulator.control.put_etl(number, name=name, state="RUNNING", duration=None)
+    done = playbook("etl_stop_all", {"etl_stop_all_confirm": True, "etl_stop_all_name_pattern": "[PROD]*"})
+    assert done.rc == 0, done.output
+    assert [etl["state"] for etl in simulator.control.etls()] == ["ENDED", "RUNNING", "RUNNING"]
 
 
 # ---- deploy

@@ -36,6 +36,16 @@ def run(library: InProcess, **options: Any) -> Done:
 # --- if_running -------------------------------------------------------------------------------------------------------
 
 
+def test_queue(library: InProcess) -> None:
+    library.control.put_etl(ETL, state="RUNNING", duration=100, exit="ERROR", run_when_running="parallel")
+    library.clock.at(50, lambda: library.control.patch_etl(ETL, exit="OK", duration=10))
+    done = run(library, if_running="queue")
+    assert (done.outcome, done.changed) == ("succeeded", True)
+    theirs, ours = library.control.executions(ETL)
+    assert ours["started_at"] >= theirs["ended_at"]
+    assert done.etl["before"]["exit_code"] == "ERROR", "the baseline is read after the other run"
+
+
 def test_restart(library: InProcess) -> None:
     library.control.put_etl(ETL, **RUNNING, run_when_running="parallel", stop_lag=20)
     library.clock.at(10, lambda: library.control.patch_etl(ETL, duration=30))
@@ -55,6 +65,15 @@ def test_restart_with_kill_after(library: InProcess) -> None:
     assert sent(library) == ["stop", "kill", "run"]
     moments = {entry["exchange"]: entry["time"] for entry in library.control.requests(write=True)}
     assert 45 <= moments["kill"] - moments["stop"] < 50
+
+
+def test_restart_that_cannot_stop(library: InProcess) -> None:
+    library.control.put_etl(ETL, **RUNNING, stop_effect="ignored", run_when_running="parallel")
+    done = run(library, if_running="restart", wait_timeout=100)
+    assert (done.outcome, done.failed) == ("timed_out", True)
+    assert "was not started" in done["msg"]
+    assert "stop request" in done["msg"]
+    assert mine(library) == []
 
 
 def test_restart_is_not_spared_by_what_it_stopped(library: InProcess) -> None:
@@ -82,6 +101,15 @@ def test_restart_whose_stop_is_lost(library: InProcess, kind: str) -> None:
     done = run(library, if_running="restart")
     assert done.outcome == "succeeded", done["msg"]
     assert len(mine(library)) == 1
+
+
+@pytest.mark.parametrize("times", [2, 20])
+@pytest.mark.parametrize("body", [None, {}])
+def test_none_for_a_while_is_no_stop(library: InProcess, times: int, body: Any) -> None:
+    library.control.put_etl(ETL, **RUNNING, stop_effect="ignored")
+    library.control.fault({"exchange": "status"}, {"kind": "status", "code": 200, "body": body}, skip=1, times=times)
+    done = library(action="stop", etl_id=ETL, wait_timeout=200)
+    assert done.failed, "it still runs, and the task is green"
 
 
 @pytest.mark.parametrize("choice", ["attach", "fail", "queue", "restart"])
@@ -159,6 +187,22 @@ def test_on_timeout(library: InProcess, choice: str, etl: dict[str, Any]) -> Non
     ours = mine(library)
     assert done.etl["task_execution_request_id"] == (None if attached else ours[0]["id"]), "the run's, not the stop's"
     assert done.changed is (not attached or bool(ending))
+
+
+def test_on_timeout_never_hits_a_run_that_ended(library: InProcess) -> None:
+    library.control.put_etl(ETL, state="ENDED", duration=99.9)
+    assert run(library, on_timeout="kill", wait_timeout=100).outcome == "succeeded"
+    assert sent(library) == ["run"]
+
+
+def test_put_off_until_the_deadline(library: InProcess) -> None:
+    """The message must not blame a run that does not exist."""
+    library.control.put_etl(ETL, state="ENDED")
+    library.control.fault({"exchange": "run"}, {"kind": "status", "code": 429, "retry_after": 60}, times=-1)
+    done = run(library, wait_timeout=100)
+    assert (done.failed, done.changed) == (True, False)
+    assert "429" in done["msg"]
+    assert "under way" not in done["msg"]
 
 
 # --- kill_after -------------------------------------------------------------------------------------------------------

@@ -115,7 +115,8 @@ def test_several_hosts_are_told_apart_and_one_task_launches_an_etl_once(simulato
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("keyword", ["async: 60\n  poll: 1", "loop: [1, 2]"])
+@pytest.mark.full
+@pytest.mark.parametrize("keyword", ["async: 60\n  poll: 1", "delegate_to: elsewhere", "loop: [1, 2]"])
 def test_keywords_of_tasks(simulator, play, keyword, tmp_path):
     simulator.control.put_etl(321, name="x", kind="batch", state="ENDED", duration=1)
     inventory = tmp_path / "hosts.ini"

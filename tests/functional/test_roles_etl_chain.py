@@ -177,28 +177,23 @@ def test_check_mode_walks_the_whole_chain_and_sends_nothing(
     assert done.task("capacityops.bmc_helix.etl_chain : Publish the summary for a workflow").status == "skipped"
 
 
-@pytest.mark.parametrize(
-    ("step", "file", "message"),
-    [
-        ({"etl_id": 1}, "nowhere/result.json", "There is no folder "),
-        ({"etl_id": 1, "acton": "run"}, "result.json", "acton"),
-        ({"etl_id": 1, "when": "etl_ready == 1"}, "result.json", "when"),
-    ],
-)
-def test_wrong_input_starts_nothing(
-    chain: Chain, simulator: SimulatorProcess, tmp_path: Path, step: dict[str, Any], file: str, message: str
-) -> None:
-    done = chain([step], etl_chain_result_file=str(tmp_path / file))
+def test_a_folder_that_is_not_there_starts_nothing(chain: Chain, simulator: SimulatorProcess, tmp_path: Path) -> None:
+    done = chain([{"etl_id": 1}], etl_chain_result_file=str(tmp_path / "nowhere" / "result.json"))
     assert done.rc == 2
-    assert message in done.task()["msg"]
+    assert f"There is no folder {tmp_path}/nowhere" in done.task()["msg"]
     assert simulator.control.requests() == []
 
 
-def test_stats_are_for_workflows_and_do_not_spoil_the_next_chain(chain: Chain, tmp_path: Path) -> None:
-    # In the containers of AWX, HOME is not the home folder of the user.
-    env = {"ANSIBLE_SHOW_CUSTOM_STATS": "true", "HOME": str(tmp_path)}
-    done = chain([{"etl_id": 1}], etl_chain_set_stats=True, etl_chain_result_file="~/by-name.json", env=env, **SHOW)
+def test_the_home_folder_of_the_result_file_is_that_of_the_environment(chain: Chain, tmp_path: Path) -> None:
+    """In the containers of AWX, HOME is not the home folder of the user."""
+    done = chain([{"etl_id": 1}], env={"HOME": str(tmp_path)}, etl_chain_result_file="~/by-name.json")
+    assert done.rc == 0, done.output
     assert json.loads((tmp_path / "by-name.json").read_text(encoding="utf-8"))["outcome"] == "succeeded"
+
+
+def test_stats_are_for_workflows_and_do_not_spoil_the_next_chain(chain: Chain) -> None:
+    env = {"ANSIBLE_SHOW_CUSTOM_STATS": "true"}
+    done = chain([{"etl_id": 1}], etl_chain_set_stats=True, env=env, **SHOW)
     stats = done.task("capacityops.bmc_helix.etl_chain : Publish the summary for a workflow")["ansible_stats"]["data"]
     assert list(stats) == ["etl_chain_summary"]
     assert stats["etl_chain_summary"]["outcome"] == "succeeded"
@@ -218,6 +213,26 @@ def test_a_wrong_name_is_told_before_the_first_step(chain: Chain, simulator: Sim
     assert "nowhere" not in message
     assert simulator.control.executions() == []
     assert [step["outcome"] for step in result_of(done)["steps"]] == ["not_reached", "not_reached", "skipped"]
+
+
+WRONG: list[tuple[list[dict[str, Any]], str]] = [
+    ([], "etl_chain_steps is empty"),
+    ([{"etl_id": 1, "acton": "run"}], "acton"),
+    ([{"etl_id": 1, "when": "etl_ready == 1"}], "when"),
+]
+
+
+def test_what_is_wrong_with_the_steps_is_said_first(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
+    tasks: list[dict[str, Any]] = []
+    for number, (steps, _message) in enumerate(WRONG):
+        include = {"name": "capacityops.bmc_helix.etl_chain"}
+        tell = {"name": f"Told {number}", "ansible.builtin.debug": {"msg": "{{ ansible_failed_result.msg }}"}}
+        block = [{"ansible.builtin.include_role": include, "vars": {"etl_chain_steps": steps}}]
+        tasks.append({"block": block, "rescue": [tell]})
+    done = play(tasks)
+    for number, (_steps, message) in enumerate(WRONG):
+        assert message in done.task(f"Told {number}")["msg"]
+    assert simulator.control.requests() == []
 
 
 def test_secrets_of_steps_and_connection_are_not_shown(

@@ -204,6 +204,26 @@ def test_a_record_can_be_handed_on_without_a_file(
     assert states(simulator.control) == BACK
 
 
+@pytest.mark.parametrize("content", ["not JSON", '{"format": 2, "etls": []}'])
+def test_a_strange_record_is_never_overwritten(
+    maintenance: Maintenance, simulator: SimulatorProcess, record: Path, content: str
+) -> None:
+    record.write_text(content)
+    done = maintenance("entered")
+    assert done.rc == 2
+    assert "is not a record of this role" in done.task()["msg"]
+    assert record.read_text() == content
+    assert simulator.control.counters()["writes"] == 0
+
+
+def test_the_choice_must_be_clear_and_fit_something(maintenance: Maintenance, simulator: SimulatorProcess) -> None:
+    done = maintenance("entered", etl_maintenance_etl_id=[1])
+    assert "exactly one of" in done.task()["msg"]
+    done = maintenance("entered", etl_maintenance_name_pattern="nothing*")
+    assert "No ETL has a name like nothing*" in done.task()["msg"]
+    assert simulator.control.counters()["writes"] == 0
+
+
 def test_a_folder_that_is_not_there_stops_nothing(
     maintenance: Maintenance, simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
