@@ -80,6 +80,8 @@ def everything_said(url: str, *, look: bool = False, **changes: Any) -> str:
         "secret_run_execution_properties": PROPERTIES,
         "wait": True,
         "wait_timeout": 60,
+        "total_timeout": None,
+        "last_result": None,
         "start_timeout": 30,
         "poll_interval": 10,
         "if_running": "attach",
