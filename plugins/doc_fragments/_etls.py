@@ -60,8 +60,8 @@ options:
   details:
     description:
       - V(auto) leaves C(timeline) and the numbers of polls out of the entries of ETLs that did not fail. If a run
-        ended well, its entry in C(etls) contains only C(etl_id), C(etl_name), C(changed), C(failed), C(outcome),
-        C(after), and C(msg).
+        ended well or was not tried, its entry in C(etls) contains only C(etl_id), C(etl_name), C(changed), C(failed),
+        C(outcome), C(after), C(msg), and C(error).
       - V(full) returns everything for every ETL.
     type: str
     choices: [auto, full]

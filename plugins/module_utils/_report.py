@@ -21,8 +21,8 @@ PAST = {"run": "started", "schedule": "scheduled", "stop": "stopped", "kill": "k
 SEE_LOG = "See the ETL's log in the Helix console (the API does not provide it)."
 #: Left out of the entries of ETLs that did not fail.
 _LONG = ("timeline", "polls", "lost_polls", "token_renewals")
-#: The keys of short entries, for runs that ended well.
-_SHORT = ("etl_id", "etl_name", "changed", "failed", "outcome", "after", "msg")
+#: The keys of short entries, for runs that ended well and ETLs that were not tried.
+_SHORT = ("etl_id", "etl_name", "changed", "failed", "outcome", "after", "msg", "error")
 ENDED_WELL = ("succeeded", "warning")
 #: The state expected after an action, for the diff in check mode.
 EXPECTED = {"run": "RUNNING", "schedule": "WAITING", "stop": "(not executing)", "kill": "(not executing)"}
@@ -355,10 +355,10 @@ def entry(r: Record, policy: Policy) -> dict[str, Any]:
 
 def shortened(e: dict[str, Any], one_of_several: bool = True) -> dict[str, Any]:
     """An entry without the keys that matter only after a failure."""
-    if e["failed"]:
-        return e
-    ended_well = one_of_several and e["outcome"] in ENDED_WELL
-    return {key: value for key, value in e.items() if (key in _SHORT if ended_well else key not in _LONG)}
+    ended_well = e["outcome"] in ENDED_WELL and not e["failed"]
+    if one_of_several and (ended_well or e["outcome"] == "not_tried"):
+        return {key: e[key] for key in _SHORT if key in e}
+    return e if e["failed"] else {key: value for key, value in e.items() if key not in _LONG}
 
 
 def counts(entries: Sequence[dict[str, Any]]) -> str:

@@ -48,6 +48,11 @@ def test_entries_of_runs_that_ended_well_are_short_and_still_serve_as_a_baseline
     assert set(good) == {"etl_id", "changed", "failed", "outcome", "after", "msg"} == set(one["etls"][0])
     assert {"before", "evidence", "started_at", "task_execution_request_id"} < set(one["etl"])
     assert {"timeline", "error", *one["etl"]} < set(bad)
+    options = {"max_parallel": 1, "stop_launching_on_failure": True, "details": "auto"}
+    not_tried = task.act(etl_id=[12, 13], **options)["etls"][1]
+    assert set(not_tried) == {*good, "error"}
+    assert task.wait_for(etl_id=[13], baseline=[not_tried])["etl"]["outcome"] == "nothing_to_do"
+    task.warnings.clear()
     waited = task.wait_for(etl_id=[11, 12], baseline=[good, bad])
     assert [entry["outcome"] for entry in waited["etls"]] == ["nothing_to_do", "failed"]
     assert task.warnings == []
