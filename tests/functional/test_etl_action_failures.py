@@ -176,7 +176,9 @@ def test_the_same_as_a_process(module: Callable[..., ModuleRun], simulator: Any)
     assert "There is no ETL 9999" in done["msg"]
     done = module("etl_action", action="run", etl_id=ETL, env={"HELIX_ACCESS_SECRET_KEY": WRONG})
     assert done["error"]["kind"] == "authentication"
-    assert WRONG not in done.stdout + done.stderr
+    # From ansible-core 2.22 on, a module tells Ansible what to mask.
+    shown = {key: value for key, value in done.result.items() if not key.startswith("_ansible")}
+    assert WRONG not in str(shown) + done.stderr
     done = module("etl_action", action="run", etl_id=ETL, env={"HELIX_ACCESS_SECRET_KEY": ""})
     assert "access_secret_key is missing" in done["msg"], "an empty variable counts as unset"
     simulator.control.put_etl(ETL, exit="ERROR", duration=0.5)
