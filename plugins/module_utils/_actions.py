@@ -157,14 +157,10 @@ def _listed(api: HelixApi, wanted: Sequence[str], deadline: float | None) -> lis
 
 def _matching(texts: Sequence[str], etls: Sequence[Etl | Target], option: str, warn: Warn) -> set[int]:
     """The ids of the ETLs that match a pattern or, for C(exclude), an id. A warning names items that match none."""
-    found = {
-        text: {
-            e.etl_id
-            for e in etls
-            if matches(text, e.name or "") or (option, text.strip()) == ("exclude", str(e.etl_id))
-        }
-        for text in texts
-    }
+    found: dict[str, set[int]] = {}
+    for text in texts:
+        etl_id = text.strip() if option == "exclude" else None
+        found[text] = {e.etl_id for e in etls if matches(text, e.name or "") or str(e.etl_id) == etl_id}
     unknown = [repr(text) for text, ids in found.items() if not ids]
     if unknown and (option == "exclude" or len(unknown) < len(found)):
         warn(f"{option} contains {', '.join(unknown)}, which matches no ETL.")

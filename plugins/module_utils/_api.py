@@ -223,10 +223,7 @@ class HelixApi:
 
     def _check_deadline(self, call: _Call, deadline: float | None) -> None:
         if call.writes and deadline is not None and self.transport.clock.now() >= deadline:
-            raise DeadlineError(
-                f"{call.what} was not sent, because wait_timeout had expired.",
-                remedy="Increase wait_timeout, and check why the server did not respond in time.",
-            )
+            raise DeadlineError(call.what)
 
     def _token(self, rejected: str | None, retries: int | None, deadline: float | None) -> str:
         try:

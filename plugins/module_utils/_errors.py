@@ -138,6 +138,15 @@ class RequestRefusedError(AnswerError):
 
 
 class DeadlineError(HelixError):
-    """The deadline passed before a request was sent; the request was not sent."""
+    """A request was not sent, because its deadline had passed.
+
+    :param what: the request, as messages name it.
+    :param option: the option that set the deadline.
+    """
 
     kind = "timed_out"
+
+    def __init__(self, what: str, option: str = "wait_timeout") -> None:
+        remedy = f"Increase {option}, and check why the server did not respond in time."
+        super().__init__(f"{what} was not sent, because {option} had expired.", remedy=remedy)
+        self.what = what

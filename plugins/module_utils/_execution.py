@@ -455,11 +455,11 @@ class Execution:
     def _give_up(self, error: HelixError) -> None:
         """An error that ends this ETL's action. What was started is named."""
         r = self.record
+        if isinstance(error, DeadlineError):
+            error = DeadlineError(error.what, r.limited_by)
         if r.attached or any(q and (q.accepted or q.ambiguous) for q in (r.request, r.ending)):
             self._fail(report.lost_sight(self._named(), error), "unconfirmed")
             return
-        if isinstance(error, DeadlineError):
-            error = error.reworded(*(t.replace("wait_timeout", r.limited_by) for t in (error.message, error.remedy)))
         if isinstance(error, RequestRefusedError):
             r.request = Request(self._policy.action, self._clock.now(), request_status=error.request_status)
             self._watch.is_at_rest_now()

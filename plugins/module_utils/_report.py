@@ -280,10 +280,13 @@ def refused(r: Record, error: HelixError) -> HelixError:
     return error.reworded(message)
 
 
+_NOT_TRIED = " was not tried: "
+
+
 def not_tried(r: Record, why: str) -> HelixError:
     """Nothing was sent for the ETL."""
     remedy = "Run the task again for the ETLs that were not tried (outcome not_tried)."
-    return _problem("not_tried", f"{r.label} was not tried: {why}.", remedy)
+    return _problem("not_tried", f"{r.label}{_NOT_TRIED}{why}.", remedy)
 
 
 def describe(r: Record, action: str) -> str:
@@ -380,7 +383,7 @@ def summary(entries: Sequence[dict[str, Any]]) -> str:
         lines.append(f"- … and {len(tried) - 10} more; see etls.")
     if rest:
         ids = ", ".join(str(e["etl_id"]) for e in rest[:10]) + (", …" if len(rest) > 10 else "")
-        lines.append(f"- Not tried: {ids}, because {rest[0]['msg'].partition(' was not tried: ')[2]}")
+        lines.append(f"- Not tried: {ids}, because {rest[0]['msg'].partition(_NOT_TRIED)[2]}")
     return "\n".join(lines)
 
 

@@ -128,7 +128,7 @@ def table(rows: Mapping[str, Row], remedy: str) -> str:
 
 
 def _within(seconds: float, work: Callable[[], Row]) -> Row:
-    """The result of the work, or a DeadlineError; the thread is then left behind."""
+    """The result of the work. If it takes longer, an error is raised, and its thread is left behind."""
     results: list[Row | Exception] = []
 
     def run() -> None:
@@ -141,8 +141,9 @@ def _within(seconds: float, work: Callable[[], Row]) -> Row:
     thread.start()
     thread.join(seconds)
     if not results:
-        raise errors.DeadlineError(
+        raise errors.HelixError(
             f"The check did not end within {seconds:.0f} s.",
+            kind="timed_out",
             remedy="Check the name servers, the network, and the load of the server.",
         )
     if isinstance(results[0], Exception):

@@ -71,15 +71,8 @@ class HelixAction(ActionBase):
             )
             return answer
 
-        about = self._about(task_vars)
         try:
-            if not self.FOLLOWS:
-                result.update(module())
-            elif "notes" in about and not self._task.async_val:
-                result.update(self._followed(module, task_vars, about))
-            else:
-                with self._environment(json.dumps(about)):
-                    result.update(module())
+            result.update(self._followed(module, task_vars) if self.FOLLOWS else module())
         finally:
             if not wrap_async:
                 self._remove_tmp_path(self._connection._shell.tmpdir)
@@ -126,7 +119,11 @@ class HelixAction(ActionBase):
         finally:
             self._task.environment = given
 
-    def _followed(self, module: Any, task_vars: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+    def _followed(self, module: Any, task_vars: dict[str, Any]) -> dict[str, Any]:
+        about = self._about(task_vars)
+        if "notes" not in about or self._task.async_val:
+            with self._environment(json.dumps(about)):
+                return dict(module())
         host, folder = about["host"], about["notes"]
         several = len(task_vars.get("ansible_play_hosts") or ()) > 1
         about = {**about, "hidden": bool(self._task.no_log), "player": os.getppid()}

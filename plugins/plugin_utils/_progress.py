@@ -234,6 +234,10 @@ def _is_begun(entry: Mapping[str, Any]) -> bool:
     return bool(entry["started_at"] or entry["attached"])
 
 
+def _is_bad(entry: Mapping[str, Any]) -> bool:
+    return bool(entry["failed"] and entry["outcome"] != "not_tried")
+
+
 def _label(entry: Mapping[str, Any]) -> str:
     return label(entry["etl_id"], entry.get("etl_name"))
 
@@ -245,8 +249,7 @@ def _names(entries: Sequence[Mapping[str, Any]]) -> str:
 
 def _group(event: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> str:
     if entry["outcome"] is not None:
-        bad = entry["failed"] and entry["outcome"] != "not_tried"
-        return "FAILED" if bad else _DONE.get(entry["outcome"], "done")
+        return "FAILED" if _is_bad(entry) else _DONE.get(entry["outcome"], "done")
     if event is None:
         return "queued"
     if event["lost"] >= 3:
@@ -262,8 +265,7 @@ def _state(event: Mapping[str, Any]) -> str:
         exit_code = (entry["after"] or {}).get("exit_code")
         ended = f" (exit {exit_code})" if entry["outcome"] in ("failed", "warning") and exit_code else ""
         word = entry["outcome"].replace("_", " ")
-        bad = entry["failed"] and entry["outcome"] != "not_tried"
-        return ("FAILED" if word == "failed" else f"FAILED ({word})" if bad else word) + ended
+        return ("FAILED" if word == "failed" else f"FAILED ({word})" if _is_bad(entry) else word) + ended
     if event["lost"] >= 3:
         return f"status unavailable, {event['lost']} polls failed"
     state = (entry["after"] or {}).get("status")

@@ -515,6 +515,20 @@ def test_story(api: Api, control: Control, fields: dict[str, Any], story: str, e
         assert all(execution["cause"] == "period" for execution in begun)
 
 
+def test_periods_start_on_time(api: Api, control: Control) -> None:
+    control.put_etl(321, kind="periodic", duration=8, period=60)
+    control.advance(180)
+    starts = [round(execution["started_at"] - control.clock()["now"]) for execution in control.executions()]
+    assert starts == [-120, -60, 0]
+
+
+def test_a_request_that_has_not_begun_is_counted(api: Api, control: Control) -> None:
+    control.put_etl(321, start_lag=10)
+    for action, number in (("run", 1), ("stop", 1), ("kill", 0)):
+        api.act(action)
+        assert control.status(321)["not_begun"] == number
+
+
 def test_requests_without_a_number(api: Api, control: Control) -> None:
     """Those that are refused, and those for services."""
     control.put_etl(321, state="RUNNING", duration=None)
