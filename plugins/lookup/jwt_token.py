@@ -103,7 +103,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
-from ..module_utils._errors import AuthenticationError, HelixError, MissingLibraryError, OptionError
+from ..module_utils._errors import AuthenticationError, HelixError, MissingLibraryError, MissingOptionError, OptionError
 from ..module_utils._options import CONNECTION
 from ..module_utils._redaction import Redactor
 from ..module_utils._run_files import PrivateFolderError
@@ -143,7 +143,8 @@ class LookupModule(LookupBase):
         try:
             return [self._token(self._plain_options(variables or {}, kwargs), redactor)]
         except OptionError as error:
-            raise AnsibleOptionsError(f"jwt_token: {error.sentence()}{_SOURCES if error.missing else ''}") from None
+            sources = _SOURCES if isinstance(error, MissingOptionError) else ""
+            raise AnsibleOptionsError(f"jwt_token: {error.sentence()}{sources}") from None
         except MissingLibraryError:
             raise AnsibleLookupError(
                 f"jwt_token: the Python library requests is missing in {sys.executable}, which runs Ansible itself on"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, CapacityOps
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The work of the modules, from options to results: which ETLs are selected, and what the task returns.
+"""What the modules share: which ETLs are selected, and what the task returns.
 
 Private to this collection. Does not use C(AnsibleModule).
 """
@@ -17,27 +17,20 @@ from ._api import Etl, HelixApi, connect
 from ._errors import EtlNotFoundError, HelixError, OptionError
 from ._execution import run_all
 from ._observer import Task
-from ._options import check_numbers, plain_properties
+from ._options import check_numbers
 from ._plan import Policy
 from ._report import Record, Request
 from ._run_files import Host, Notes, PrivateFolderError
-from ._status import NEVER, EtlStatus, from_public, matches, parse_rfc3339
+from ._status import NEVER, EtlStatus, matches
 
 Warn = Callable[[str], None]
 #: One of these options names the ETLs.
 SELECTORS = ("etl_id", "etl_name", "name_pattern")
-#: The values of C(last_result), as exit codes or states.
-LAST_RESULTS: dict[str, Callable[[EtlStatus], bool]] = {
-    "ok": lambda status: status.exit_code == "OK" and status.state != "ABORTED",
-    "warning": lambda status: status.exit_code == "WARNING" and status.state != "ABORTED",
-    "failed": lambda status: status.exit_code not in (None, "OK", "WARNING") and status.state != "ABORTED",
-    "aborted": lambda status: status.state == "ABORTED",
-    "never": lambda status: status.state == NEVER and not status.last_exec_ts,
+#: The options that select among those ETLs by their last result.
+LAST_RESULT: dict[str, dict[str, Any]] = {
+    "last_result": {"type": "list", "elements": "str", "choices": ["failed", "aborted", "warning", "ok", "never"]},
+    "allow_empty": {"type": "bool", "default": True},
 }
-_POLICY_OPTIONS = (
-    *("wait", "wait_timeout", "start_timeout", "poll_interval", "if_running", "max_age"),
-    *("fail_on_warning", "on_timeout", "kill_after"),
-)
 
 
 # -- which ETLs -------------------------------------------------------------------------------------------------------
@@ -128,21 +121,21 @@ def _once(given: list[Any], option: str, warn: Warn) -> list[Any]:
 
 
 def select(options: Mapping[str, Any], api: HelixApi, warn: Warn, deadline: float | None = None) -> list[Target]:
-    """The selected ETLs, each once. The list is read only if it is needed.
+    """The selected ETLs, each once; without a selection, all. The list is read only if it is needed.
 
     :raises EtlNotFoundError: a name matches no ETL, or several.
     :raises HelixError: the list could not be read.
     """
     names, patterns, exclude = options["etl_name"], options.get("name_pattern"), options.get("exclude")
-    wanted = names or patterns or exclude
-    etls = _listed(api, wanted, deadline) if wanted else []
+    wanted, ids = names or patterns or exclude, options["etl_id"]
+    etls = _listed(api, wanted or (), deadline) if wanted or ids is None else []
     if names is not None:
         targets = by_name(_once(names, "etl_name", warn), etls)
-    elif patterns is not None:
-        found = _matching(patterns, etls, "name_pattern", warn)
-        targets = [Target(*known) for known in {e.etl_id: e.name for e in etls if e.etl_id in found}.items()]
+    elif ids is not None:
+        targets = [Target(etl_id) for etl_id in _once(ids, "etl_id", warn)]
     else:
-        targets = [Target(etl_id) for etl_id in _once(options["etl_id"], "etl_id", warn)]
+        found = _matching(["*"] if patterns is None else patterns, etls, "name_pattern", warn)
+        targets = [Target(*known) for known in {e.etl_id: e.name for e in etls if e.etl_id in found}.items()]
     excluded = _matching(exclude or (), [*targets, *etls], "exclude", warn)
     return [target for target in targets if target.etl_id not in excluded]
 
@@ -170,44 +163,6 @@ def _matching(texts: Sequence[str], etls: Sequence[Etl | Target], option: str, w
 # -- etl_action and etl_wait ------------------------------------------------------------------------------------------
 
 
-def act(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
-    """C(etl_action): the result for one or several ETLs, with C(failed) if one of them failed.
-
-    :raises HelixError: nothing was done.
-    """
-    check_selection(options)
-    name = "secret_run_execution_properties"
-    secret = plain_properties(options[name], name, secret=True)
-    host.redactor.add(*secret.values())
-    properties = plain_properties(options["run_execution_properties"], "run_execution_properties", warn=host.warn)
-    policy = Policy(
-        action=options["action"],
-        check_mode=host.check_mode,
-        retries=options["retries"],
-        properties={**properties, **secret},
-        **{name: options[name] for name in _POLICY_OPTIONS},
-    )
-    policy.check()
-    return _run(options, policy, host, {})
-
-
-def wait_for(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
-    """C(etl_wait): wait for runs that were started elsewhere. Sends no action.
-
-    :raises HelixError: no state could be read.
-    """
-    check_selection(options)
-    baselines = _baselines(options["baseline"])
-    policy = Policy(
-        action="wait",
-        until=options["until"],
-        check_mode=host.check_mode,
-        retries=options["retries"],
-        **{name: options[name] for name in ("wait_timeout", "start_timeout", "poll_interval", "fail_on_warning")},
-    )
-    return _run(options, policy, host, baselines)
-
-
 class Baseline(NamedTuple):
     """The state before a request, and the server's time of the request, if it is known."""
 
@@ -215,34 +170,13 @@ class Baseline(NamedTuple):
     since: float | None
 
 
-def _baselines(given: Sequence[Mapping[str, Any]] | None) -> dict[int, Baseline | None]:
-    """Earlier entries, or their C(before) with an C(etl_id), as baselines; None if there is no newer run to wait for.
-
-    :raises OptionError: an item is neither.
-    """
-    baselines: dict[int, Baseline | None] = {}
-    for item in given or ():
-        entry: Mapping[str, Any] = item if isinstance(item, Mapping) else {}
-        etl_id, outcome = str(entry.get("etl_id", "")), entry.get("outcome")
-        before = entry.get("before") if "outcome" in entry else entry.get("before", entry)
-        status = from_public(dict(before)) if isinstance(before, Mapping) else None
-        is_usable = status is not None or (before is None and outcome is not None)
-        if not is_usable or not etl_id.isascii() or not etl_id.isdigit() or int(etl_id) < 1:
-            raise OptionError(
-                "An item of baseline is not an entry of an earlier result.",
-                remedy='Set baseline to the etls list that etl_action returned, for example "{{ started.etls }}".',
-            )
-        if outcome == "fresh" or (status is None and outcome in report.ENDED_WELL):
-            baselines[int(etl_id)] = None
-        elif status is not None:  # otherwise, its state could not be read at that time
-            since = entry.get("started_at")
-            baselines[int(etl_id)] = Baseline(status, parse_rfc3339(since if isinstance(since, str) else None))
-    return baselines
-
-
-def _run(
+def carry_out(
     options: Mapping[str, Any], policy: Policy, host: Host, baselines: Mapping[int, Baseline | None]
 ) -> dict[str, Any]:
+    """The result of C(etl_action) or C(etl_wait) for all selected ETLs, with C(failed) if one of them failed.
+
+    :raises HelixError: nothing was done, or no state could be read.
+    """
     notes, ends_at = _notes(options, host), host.clock.now() + (options["total_timeout"] or float("inf"))
     api = connect(options, host.redactor, host.clock, options["max_parallel"])
     try:
@@ -326,13 +260,39 @@ def _nothing(options: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
     return {"changed": False, "failed": False, "action": policy.action, "etls": [], "msg": f"{text}; nothing to do."}
 
 
+def last_result(status: EtlStatus) -> str | None:
+    """The value of C(last_result) that describes this status; None if none does."""
+    if status.state == "ABORTED":
+        return "aborted"
+    if status.exit_code:
+        return status.exit_code.lower() if status.exit_code in ("OK", "WARNING") else "failed"
+    return "never" if status.state == NEVER and not status.last_exec_ts else None
+
+
+def look_at(
+    api: HelixApi, ids: Sequence[int], width: int, deadline: float | None = None
+) -> list[EtlStatus | HelixError]:
+    """The state of each ETL, or why it could not be read."""
+
+    def look(etl_id: int) -> EtlStatus | HelixError:
+        try:
+            return api.status(etl_id, deadline=deadline)
+        except HelixError as error:
+            return error
+
+    from concurrent.futures import ThreadPoolExecutor  # most tasks do not need it
+
+    with ThreadPoolExecutor(max_workers=max(1, min(width, len(ids)))) as pool:
+        return list(pool.map(look, ids))
+
+
 def _by_last_result(api: HelixApi, targets: list[Target], options: Mapping[str, Any], deadline: float) -> list[Target]:
-    looks = _looks(api, [target.etl_id for target in targets], options["max_parallel"], deadline)
+    looks = look_at(api, [target.etl_id for target in targets], options["max_parallel"], deadline)
     chosen = []
     for target, look in zip(targets, looks):
         if isinstance(look, HelixError):
             raise look
-        if any(LAST_RESULTS[word](look) for word in options["last_result"]):
+        if last_result(look) in options["last_result"]:
             chosen.append(target)
     return chosen
 
@@ -357,84 +317,3 @@ def _result(records: Sequence[Record], policy: Policy, want_diff: bool) -> dict[
             states = {label: pair[number] for label, pair in pairs.items()}
             result.setdefault("diff", {})[side] = states if len(states) > 1 else next(iter(states.values()))
     return result
-
-
-# -- etl_info ---------------------------------------------------------------------------------------------------------
-
-
-def inform(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
-    """C(etl_info): the ETLs that are visible to this key, with their states.
-
-    :raises HelixError: the list could not be read, or a name or id is not in it.
-    """
-    check_numbers(options)
-    if any(options.get(option) is not None for option in SELECTORS):
-        check_selection(options)
-    api = connect(options, host.redactor, host.clock, options["max_parallel"])
-    try:
-        chosen = _chosen(options, api, host.warn)
-        looks: list[EtlStatus | HelixError | None] = [None] * len(chosen)
-        if options["gather_status"]:
-            looks = list(_looks(api, [etl.etl_id for etl in chosen], options["max_parallel"], None))
-        server = api.transport.server_time()
-        now = host.clock.wall() if server is None else server
-    finally:
-        api.transport.close()
-    entries = [_info_entry(etl, look, now) for etl, look in zip(chosen, looks)]
-    bad = [entry for entry in entries if "error" in entry]
-    result: dict[str, Any] = {"changed": False, "failed": bool(bad), "etls": entries, "summary": report.table(entries)}
-    result["msg"] = f"{len(entries)} ETLs." if len(entries) != 1 else "1 ETL."
-    if bad:
-        ids = ", ".join(str(entry["etl_id"]) for entry in bad[:10])
-        result["msg"] = (
-            f"The state of {len(bad)} of {len(entries)} ETLs could not be read (ids {ids}"
-            f"{', …' if len(bad) > 10 else ''}). {bad[0]['msg']}"
-        )
-        result["error"] = bad[0]["error"]
-    return result
-
-
-def _chosen(options: Mapping[str, Any], api: HelixApi, warn: Warn) -> list[Etl]:
-    etls = api.list_etls()
-    known = {etl.etl_id: etl for etl in etls}
-    if all(options.get(option) is None for option in SELECTORS):
-        excluded = _matching(options.get("exclude") or (), etls, "exclude", warn)
-        return [etl for etl in etls if etl.etl_id not in excluded]
-    targets = select(options, api, warn)
-    missing = [target.etl_id for target in targets if target.etl_id not in known]
-    if missing:
-        raise EtlNotFoundError(
-            f"There is no ETL with the id {', '.join(map(str, missing))}, or it is not visible to this key.",
-            remedy="Check the ids in the console, and the task groups of the key.",
-        )
-    return [known[target.etl_id] for target in targets]
-
-
-def _looks(api: HelixApi, ids: list[int], width: int, deadline: float | None) -> list[EtlStatus | HelixError]:
-    def look(etl_id: int) -> EtlStatus | HelixError:
-        try:
-            return api.status(etl_id, deadline=deadline)
-        except HelixError as error:
-            return error
-
-    if len(ids) < 2 or width < 2:
-        return [look(etl_id) for etl_id in ids]
-    from concurrent.futures import ThreadPoolExecutor  # threads are not needed for one ETL
-
-    with ThreadPoolExecutor(max_workers=min(width, len(ids))) as pool:
-        return list(pool.map(look, ids))
-
-
-def _info_entry(etl: Etl, look: EtlStatus | HelixError | None, now: float) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "etl_id": etl.etl_id,
-        "name": etl.name,
-        "run_configurations": etl.run_configurations,
-    }
-    if isinstance(look, HelixError):
-        entry.update(msg=look.sentence(), error=look.facts())
-    elif look is not None:
-        moment = look.moment
-        entry.update(look.public(), kind=look.kind, executing=look.executing)
-        entry["age_seconds"] = None if moment is None else max(0, int(now - moment))
-    return entry

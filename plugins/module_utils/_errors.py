@@ -54,14 +54,8 @@ class HelixError(Exception):
 
     def facts(self) -> dict[str, Any]:
         """The C(error) entry of a failed result: plain values, no secrets."""
-        return {
-            "kind": self.kind,
-            "http_status": self.http_status,
-            "method": self.method,
-            "path": self.path,
-            "server_message": self.server_message,
-            "remedy": self.remedy,
-        }
+        names = ("kind", "http_status", "method", "path", "server_message", "remedy")
+        return {name: getattr(self, name) for name in names}
 
     def reworded(self, message: str, remedy: str | None = None) -> HelixError:
         """The same facts with another message."""
@@ -88,14 +82,10 @@ class OptionError(HelixError):
     """Bad input, found before any request was sent."""
 
     kind = "invalid_option"
-    #: Whether a required option is not set.
-    missing = False
 
 
 class MissingOptionError(OptionError):
     """A required option is not set anywhere."""
-
-    missing = True
 
 
 class MissingLibraryError(HelixError):

@@ -9,8 +9,8 @@ C(_plan) makes the decisions.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from queue import Empty, SimpleQueue
 from threading import Thread
 
 from . import _plan as planning
@@ -37,15 +37,13 @@ def run_all(task: Task, records: Sequence[Record], max_parallel: int) -> None:
         for execution in executions:
             execution.fail_before(error)
         return
-    todo: SimpleQueue[Execution] = SimpleQueue()
-    for execution in executions:
-        todo.put(execution)
+    todo = deque(executions)
 
     def work() -> None:
         while True:
             try:
-                execution = todo.get_nowait()
-            except Empty:
+                execution = todo.popleft()
+            except IndexError:
                 return
             execution.run()
 

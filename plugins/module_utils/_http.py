@@ -339,7 +339,6 @@ class Transport:
         self._client_cert = client_cert
         self._timeout = request_timeout
         self._proxy = proxy if not proxy or "://" in proxy else f"http://{proxy}"
-        self._answered = False
         #: The server's time and the monotonic time then. One value, so that threads never see half of it.
         self._server_clock: tuple[float, float] | None = None
         self._session = requests.Session()
@@ -361,6 +360,11 @@ class Transport:
         server, ours = self._server_clock
         return server + (self.clock.now() - ours)
 
+    def server_now(self) -> float:
+        """The same, or by the clock of this machine."""
+        server = self.server_time()
+        return self.clock.wall() if server is None else server
+
     def read(
         self,
         method: str,
@@ -378,24 +382,22 @@ class Transport:
         :param deadline: a moment on C(clock.now()); there is no retry whose pause would end after it.
         :raises TransportError: the last attempt got no usable response.
         """
-        left = self.retries if retries is None else retries
-        attempt = 0
+        attempt, left = 0, self.retries if retries is None else retries
         while True:
-            answer, failure = None, None
+            pause = backoff(attempt)
             try:
                 answer = self.once(method, url, headers, payload)
-            except TransportError as error:
-                failure = error
-            retried = failure.transient if failure else answer is not None and answer.status in RETRIED
-            pause = backoff(attempt, answer.retry_after() if answer else None)
-            too_late = deadline is not None and self.clock.now() + pause > deadline
-            if not retried or attempt >= left or too_late:
-                if answer is not None:
+                pause = backoff(attempt, answer.retry_after())
+                if answer.status not in RETRIED or attempt >= left or self._is_late(pause, deadline):
                     return answer
-                if failure:
-                    raise failure
+            except TransportError as error:
+                if not error.transient or attempt >= left or self._is_late(pause, deadline):
+                    raise
             self.clock.sleep(pause)
             attempt += 1
+
+    def _is_late(self, pause: float, deadline: float | None) -> bool:
+        return deadline is not None and self.clock.now() + pause > deadline
 
     def once(self, method: str, url: str, headers: Mapping[str, str], payload: Any = None) -> Answer:
         """One request, never repeated. Redirects are not followed.
@@ -433,7 +435,6 @@ class Transport:
         failure = _refusal(answer, method, url, proxy)
         if failure:
             raise failure
-        self._answered = True
         moment = parse_http_date(answer.headers.get("date"))
         if moment is not None:
             self._server_clock = (moment, self.clock.now())
@@ -495,7 +496,7 @@ class Transport:
             (True, "connection", f"unknown reason ({type(error).__name__})", "Report this as a bug.", "done"),
         )
         kind, words, remedy, flags = next(rule[1:] for rule in rules if rule[0])
-        if words == _CLOSED and not self._answered and not self._client_cert:
+        if words == _CLOSED and self._server_clock is None and not self._client_cert:
             # Such a server can close the connection before its alert arrives.
             remedy += " If the server requires a client certificate, set client_cert."
         return _failure(method, url, proxy, words, kind=kind, remedy=remedy, flags=flags)

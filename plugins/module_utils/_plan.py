@@ -59,6 +59,7 @@ class Policy(NamedTuple):
         :raises OptionError: with the reason, before any request is sent.
         """
         beside, run, alone = f"action: {self.action}", self.action == "run", not self.wait
+        follows = self.if_running in ("queue", "restart")
         escalates = self.action == "stop" or self.if_running == "restart" or self.on_timeout == "stop"
         # The first that applies: an option, what it cannot be combined with, and why.
         rules: tuple[tuple[object, str, str, str], ...] = (
@@ -67,12 +68,7 @@ class Policy(NamedTuple):
             (self.on_timeout != "leave" and not run, "on_timeout", beside, _ONLY_RUN),
             (self.properties and self.action not in ("run", "schedule"), "run_execution_properties", beside, _CARRIERS),
             (self.kill_after is not None and not escalates, "kill_after", beside, _ESCALATES),
-            (
-                alone and self.if_running in ("queue", "restart"),
-                f"if_running: {self.if_running}",
-                "wait: false",
-                _WAITS,
-            ),
+            (alone and follows, f"if_running: {self.if_running}", "wait: false", _WAITS),
             (alone and self.on_timeout != "leave", f"on_timeout: {self.on_timeout}", "wait: false", _WAITS),
             (alone and self.kill_after is not None, "kill_after", "wait: false", _WAITS),
             (alone and self.fail_on_warning, "fail_on_warning: true", "wait: false", _WAITS),

@@ -57,11 +57,7 @@ def _spellings(value: str) -> set[str]:
     texts |= {re.sub("[<>&='/+]", lambda match: f"\\u{ord(match.group()):04x}", text) for text in texts}
     texts |= {re.sub("[<>&=']", lambda match: f"\\u{ord(match.group()):04x}", text) for text in texts}
     texts |= {text.replace("/", "\\/") for text in texts} | {html.escape(text) for text in texts}
-    urls = {
-        quote(value, errors="replace"),
-        quote(value, safe="", errors="replace"),
-        quote_plus(value, errors="replace"),
-    }
+    urls = {quote(value, safe=safe, errors="replace") for safe in ("", "/")} | {quote_plus(value, errors="replace")}
     texts |= urls | {re.sub("%..", lambda match: match.group().lower(), url) for url in urls}
     return {text for text in texts | _base64_forms(value) if len(text) >= SHORTEST}
 

@@ -387,17 +387,6 @@ def summary(entries: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def table(entries: Sequence[dict[str, Any]]) -> str:
-    """The ETLs of C(etl_info) as a table for people."""
-    rows = [("ID", "NAME", "STATE", "EXIT", "LAST RUN", "AGE")]
-    for e in entries:
-        state = "not readable" if "error" in e else (e.get("status") or "-") if "kind" in e else ""
-        age = "" if e.get("age_seconds") is None else describe_seconds(e["age_seconds"])
-        rows.append((str(e["etl_id"]), e["name"], state, e.get("exit_code") or "", e.get("last_exec_ts") or "", age))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows)
-
-
 def diff(r: Record, policy: Policy) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the action changed (in check mode: would change): two small dictionaries."""
     before = r.before.public() if r.before else {"status": None}

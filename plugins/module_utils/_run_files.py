@@ -17,13 +17,13 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._plan import Policy
 from ._redaction import Redactor
-from ._status import EtlStatus, from_public
+from ._status import EtlStatus, parse_status
 
 if TYPE_CHECKING:  # the control node imports this file, too, and does not need requests
     from ._http import Clock
@@ -40,6 +40,20 @@ def _refuse_foreign(info: os.stat_result, is_kind: Callable[[int], bool]) -> Non
     """:raises PermissionError: others can read or change it, it belongs to another user, or it is a link."""
     if not is_kind(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o077:
         raise PermissionError(1, "it is not private")
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str], flags: int) -> Iterator[int]:
+    """The descriptor of a private file, never through a link, and without waiting for the reader of a pipe.
+
+    :raises OSError: it cannot be opened, or is not private.
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        _refuse_foreign(os.fstat(descriptor), stat.S_ISREG)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 class PrivateFolder:
@@ -61,27 +75,19 @@ class PrivateFolder:
 
         :raises PrivateFolderError: it cannot be locked.
         """
-        descriptor = -1
-        try:
+        with ExitStack() as stack:
             try:
-                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                descriptor = os.open(self.path / f"{name}.lock", flags, 0o600)
-                _refuse_foreign(os.fstat(descriptor), stat.S_ISREG)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                file = stack.enter_context(_opened(self.path / f"{name}.lock", os.O_RDWR | os.O_CREAT))
+                fcntl.flock(file, fcntl.LOCK_EX)
             except OSError as error:
                 raise PrivateFolderError(_reason(error)) from None
             yield
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
 
     def read(self, name: str) -> dict[str, Any]:
         """The data of a file; empty if there is none, or if it is not private."""
         try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            with os.fdopen(os.open(self.path / f"{name}.json", flags), "rb") as file:
-                _refuse_foreign(os.fstat(file.fileno()), stat.S_ISREG)
-                data = json.loads(file.read(MAX_BYTES))
+            with _opened(self.path / f"{name}.json", os.O_RDONLY) as file:
+                data = json.loads(os.read(file, MAX_BYTES))
         except (OSError, ValueError, RecursionError):
             return {}
         return data if isinstance(data, dict) else {}
@@ -96,10 +102,8 @@ class PrivateFolder:
                 json.dump(data, file)
             new.replace(self.path / f"{name}.json")
         except OSError:
-            try:
+            with suppress(OSError):  # it was not created, or the folder no longer exists
                 new.unlink()
-            except OSError:
-                pass  # it was not created, or the folder no longer exists
             return False
         return True
 
@@ -108,13 +112,9 @@ def append_line(path: str | os.PathLike[str], data: Mapping[str, Any]) -> bool:
     """Append one line of JSON to an existing private file. Best effort; False if the file is missing or not private."""
     line = json.dumps(data).encode("utf-8") + b"\n"
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            _refuse_foreign(os.fstat(descriptor), stat.S_ISREG)
+        with _opened(path, os.O_WRONLY | os.O_APPEND) as file:
             # One write, so that lines of several threads do not mix.
-            return os.write(descriptor, line) == len(line)
-        finally:
-            os.close(descriptor)
+            return os.write(file, line) == len(line)
     except (OSError, ValueError):
         return False
 
@@ -164,15 +164,12 @@ class Channel:
         if not self._path:
             return False
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            return True
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
+            with _opened(self._path, os.O_RDONLY) as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
             return False
-        finally:
-            os.close(descriptor)
+        except OSError:
+            pass  # the action plugin has removed it
         return True
 
 
@@ -258,7 +255,7 @@ class Notes:
 
     def read(self, etl_id: int) -> Note | None:
         data = self._folder.read(self._name(etl_id)) if self._folder else {}
-        before = from_public(data.pop("before", None)) if isinstance(data.get("before"), dict) else None
+        before = parse_status(data.pop("before")) if isinstance(data.get("before"), dict) else None
         if before is None or data.pop("format", None) != 1:
             return None
         try:

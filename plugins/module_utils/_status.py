@@ -86,14 +86,8 @@ class EtlStatus(NamedTuple):
         }
 
     def __str__(self) -> str:
-        parts = [self.state]
-        if self.exit_code:
-            parts.append(f"exit {self.exit_code}")
-        if self.last_exec_ts:
-            parts.append(f"last run {self.last_exec_ts}")
-        elif self.state == NEVER:
-            parts.append("never ran")
-        return ", ".join(parts)
+        ran = f"last run {self.last_exec_ts}" if self.last_exec_ts else "never ran" if self.state == NEVER else ""
+        return ", ".join(filter(None, (self.state, self.exit_code and f"exit {self.exit_code}", ran)))
 
 
 def _word(value: Any) -> str | None:
@@ -104,7 +98,7 @@ def _word(value: Any) -> str | None:
 
 
 def parse_status(data: Any) -> EtlStatus | None:
-    """The status in decoded JSON; None if it does not have the shape of a status.
+    """The status in decoded JSON, or in a result (C(EtlStatus.public)); None if it does not have the shape of a status.
 
     An empty body (HTTP 204), C(null), an empty text, or a missing field all mean "no value".
     """
@@ -122,11 +116,6 @@ def parse_status(data: Any) -> EtlStatus | None:
         exit_code=exit_code.upper() if exit_code else None,
         last_exec_ts=_word(data.get("last_exec_ts")),
     )
-
-
-def from_public(data: dict[str, Any] | None) -> EtlStatus | None:
-    """The status in a result entry (see C(EtlStatus.public)); None if it is not a status."""
-    return None if data is None else parse_status(data)
 
 
 # -- names ------------------------------------------------------------------------------------------------------------

@@ -113,10 +113,6 @@ class Credentials:
                 " HELIX_ACCESS_KEY, HELIX_ACCESS_SECRET_KEY, and HELIX_TOKEN.",
             )
 
-    @property
-    def has_keys(self) -> bool:
-        return bool(self.access_key)
-
 
 class TokenSource:
     """Provides a token that is valid now: logs in before it expires, and after a 401. Safe for several threads.
@@ -136,7 +132,7 @@ class TokenSource:
         #: Logins that replaced a token.
         self.renewals = 0
         transport.redactor.add(credentials.access_secret_key, credentials.access_key, credentials.token)
-        if credentials.token and credentials.has_keys:
+        if credentials.token and credentials.access_key:
             # Without keys, the server decides whether it is still valid. With keys, an old one is not tried.
             self._renew_at = transport.clock.now() + usable_life(credentials.token, transport.clock.wall())
 
@@ -177,9 +173,9 @@ class TokenSource:
             return self._token
 
     def _renew(self, retries: int | None, deadline: float | None) -> None:
-        if not self._credentials.has_keys:
+        if not self._credentials.access_key:
             expires = claim_number(jwt_claims(self._token).get("exp"))
-            when = f" It expired at {rfc3339(expires)}." if expires and expires <= self._now() else ""
+            when = f" It expired at {rfc3339(expires)}." if expires and expires <= self._transport.server_now() else ""
             raise AuthenticationError(
                 f"The token in the option token has expired or is no longer accepted (HTTP 401).{when}",
                 http_status=401,
@@ -188,10 +184,6 @@ class TokenSource:
             )
         self._log_in(retries, deadline)
         self.renewals += 1
-
-    def _now(self) -> float:
-        server = self._transport.server_time()
-        return self._transport.clock.wall() if server is None else server
 
     def _log_in(self, retries: int | None, deadline: float | None) -> None:
         if self._refusal:
@@ -222,7 +214,7 @@ class TokenSource:
                 remedy=f"Check {_PORTAL}",
             )
         self._token = checked_token(token, "The json_web_token of the login response")
-        life = usable_life(self._token, self._now())
+        life = usable_life(self._token, self._transport.server_now())
         # A new token has not expired: the server sent no time, and the clock of this machine is wrong.
         self._renew_at = self._transport.clock.now() + max(life if life > 0 else BLIND_LIFE, 1.0)
 
@@ -234,15 +226,11 @@ class TokenSource:
             self._refusal = AuthenticationError(message, remedy=_REFUSED, **found)
             return self._refusal
         what = f"tenant_id {self._credentials.tenant_id!r}" if self._credentials.tenant_id else "the address"
+        unknown = f"returned HTTP 404: {what} is unknown."
         # The first that applies: kind, words, remedy.
         rules: tuple[tuple[bool, str, str, str], ...] = (
             (status == 403, "authentication", "was forbidden (HTTP 403).", _FORBIDDEN),
-            (
-                status == 404,
-                "authentication",
-                f"returned HTTP 404: {what} is unknown.",
-                f"Check tenant_id, and {_PORTAL}",
-            ),
+            (status == 404, "authentication", unknown, f"Check tenant_id, and {_PORTAL}"),
             (300 <= status < 400, "redirected", f"was redirected (HTTP {status}); {_REDIRECTED}", _FINAL_ADDRESS),
             (status >= 500, "server_error", f"failed with HTTP {status}.", _LATER),
             (True, "unexpected_answer", f"failed with HTTP {status}.", _LATER),

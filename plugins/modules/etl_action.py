@@ -380,17 +380,48 @@ error:
       sample: Check the id in the console.
 """
 
-from ..module_utils._actions import act
+from collections.abc import Mapping
+from typing import Any
+
+from ..module_utils._actions import LAST_RESULT, carry_out, check_selection
 from ..module_utils._http import Clock
 from ..module_utils._module import HelixModule, serve
-from ..module_utils._options import LAST_RESULT, SELECTION, connection_argument_spec, nonempty_env
+from ..module_utils._options import SELECTION, connection_argument_spec, nonempty_env, plain_properties
+from ..module_utils._plan import ACTIONS, IF_RUNNING, ON_TIMEOUT, Policy
+from ..module_utils._run_files import Host
+
+_POLICY_OPTIONS = (
+    *("wait", "wait_timeout", "start_timeout", "poll_interval", "if_running", "max_age"),
+    *("fail_on_warning", "on_timeout", "kill_after"),
+)
+
+
+def act(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
+    """C(etl_action): the result for one or several ETLs, with C(failed) if one of them failed.
+
+    :raises HelixError: nothing was done.
+    """
+    check_selection(options)
+    name = "secret_run_execution_properties"
+    secret = plain_properties(options[name], name, secret=True)
+    host.redactor.add(*secret.values())
+    properties = plain_properties(options["run_execution_properties"], "run_execution_properties", warn=host.warn)
+    policy = Policy(
+        action=options["action"],
+        check_mode=host.check_mode,
+        retries=options["retries"],
+        properties={**properties, **secret},
+        **{name: options[name] for name in _POLICY_OPTIONS},
+    )
+    policy.check()
+    return carry_out(options, policy, host, {})
 
 
 def main() -> None:
     module = HelixModule(
         argument_spec={
             **connection_argument_spec(),
-            "action": {"type": "str", "required": True, "choices": ["run", "schedule", "stop", "kill"]},
+            "action": {"type": "str", "required": True, "choices": list(ACTIONS)},
             **SELECTION,
             **LAST_RESULT,
             "total_timeout": {"type": "int"},
@@ -402,10 +433,10 @@ def main() -> None:
             "start_timeout": {"type": "int", "default": 300},
             "poll_interval": {"type": "int", "default": 10, "aliases": ["interval"]},
             "stop_launching_on_failure": {"type": "bool", "default": False},
-            "if_running": {"type": "str", "choices": ["attach", "fail", "queue", "restart"], "default": "attach"},
+            "if_running": {"type": "str", "choices": list(IF_RUNNING), "default": "attach"},
             "max_age": {"type": "int"},
             "fail_on_warning": {"type": "bool", "default": False},
-            "on_timeout": {"type": "str", "choices": ["leave", "stop", "kill"], "default": "leave"},
+            "on_timeout": {"type": "str", "choices": list(ON_TIMEOUT), "default": "leave"},
             "kill_after": {"type": "int"},
             "max_parallel": {"type": "int", "default": 8},
             "details": {"type": "str", "choices": ["auto", "full"], "default": "auto"},

@@ -132,10 +132,87 @@ error:
   sample: {"kind": "etl_not_found", "remedy": "Check the ids in the console, and the task groups of the key."}
 """
 
-from ..module_utils._actions import inform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..module_utils._actions import SELECTORS, check_selection, look_at, select
+from ..module_utils._api import Etl, HelixApi, connect
+from ..module_utils._errors import EtlNotFoundError, HelixError
 from ..module_utils._http import Clock
 from ..module_utils._module import HelixModule, serve
-from ..module_utils._options import SELECTION, connection_argument_spec
+from ..module_utils._options import SELECTION, check_numbers, connection_argument_spec
+from ..module_utils._plan import describe_seconds
+from ..module_utils._run_files import Host
+from ..module_utils._status import EtlStatus
+
+
+def inform(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
+    """C(etl_info): the ETLs that are visible to this key, with their states.
+
+    :raises HelixError: the list could not be read, or a name or id is not in it.
+    """
+    check_numbers(options)
+    if any(options.get(option) is not None for option in SELECTORS):
+        check_selection(options)
+    api = connect(options, host.redactor, host.clock, options["max_parallel"])
+    try:
+        chosen = _chosen(options, api, host)
+        looks: list[EtlStatus | HelixError | None] = [None] * len(chosen)
+        if options["gather_status"]:
+            looks = list(look_at(api, [etl.etl_id for etl in chosen], options["max_parallel"]))
+        now = api.transport.server_now()
+    finally:
+        api.transport.close()
+    entries = [_info_entry(etl, look, now) for etl, look in zip(chosen, looks)]
+    bad = [entry for entry in entries if "error" in entry]
+    result: dict[str, Any] = {"changed": False, "failed": bool(bad), "etls": entries, "summary": table(entries)}
+    result["msg"] = f"{len(entries)} ETLs." if len(entries) != 1 else "1 ETL."
+    if bad:
+        ids = ", ".join(str(entry["etl_id"]) for entry in bad[:10])
+        result["msg"] = (
+            f"The state of {len(bad)} of {len(entries)} ETLs could not be read (ids {ids}"
+            f"{', …' if len(bad) > 10 else ''}). {bad[0]['msg']}"
+        )
+        result["error"] = bad[0]["error"]
+    return result
+
+
+def _chosen(options: Mapping[str, Any], api: HelixApi, host: Host) -> list[Etl]:
+    known = {etl.etl_id: etl for etl in api.list_etls()}
+    targets = select(options, api, host.warn)
+    missing = [target.etl_id for target in targets if target.etl_id not in known]
+    if missing:
+        raise EtlNotFoundError(
+            f"There is no ETL with the id {', '.join(map(str, missing))}, or it is not visible to this key.",
+            remedy="Check the ids in the console, and the task groups of the key.",
+        )
+    return [known[target.etl_id] for target in targets]
+
+
+def table(entries: Sequence[dict[str, Any]]) -> str:
+    """The ETLs of C(etl_info) as a table for people."""
+    rows = [("ID", "NAME", "STATE", "EXIT", "LAST RUN", "AGE")]
+    for e in entries:
+        state = "not readable" if "error" in e else (e.get("status") or "-") if "kind" in e else ""
+        age = "" if e.get("age_seconds") is None else describe_seconds(e["age_seconds"])
+        rows.append((str(e["etl_id"]), e["name"], state, e.get("exit_code") or "", e.get("last_exec_ts") or "", age))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def _info_entry(etl: Etl, look: EtlStatus | HelixError | None, now: float) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "etl_id": etl.etl_id,
+        "name": etl.name,
+        "run_configurations": etl.run_configurations,
+    }
+    if isinstance(look, HelixError):
+        entry.update(msg=look.sentence(), error=look.facts())
+    elif look is not None:
+        moment = look.moment
+        entry.update(look.public(), kind=look.kind, executing=look.executing)
+        entry["age_seconds"] = None if moment is None else max(0, int(now - moment))
+    return entry
 
 
 def main() -> None:

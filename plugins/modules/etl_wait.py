@@ -118,10 +118,60 @@ error:
   sample: {"kind": "timed_out", "remedy": "Run the task again to continue waiting, or raise wait_timeout."}
 """
 
-from ..module_utils._actions import wait_for
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..module_utils._actions import LAST_RESULT, Baseline, carry_out, check_selection
+from ..module_utils._errors import OptionError
 from ..module_utils._http import Clock
 from ..module_utils._module import HelixModule, serve
-from ..module_utils._options import LAST_RESULT, SELECTION, connection_argument_spec
+from ..module_utils._options import SELECTION, connection_argument_spec
+from ..module_utils._plan import UNTIL, Policy
+from ..module_utils._report import ENDED_WELL
+from ..module_utils._run_files import Host
+from ..module_utils._status import parse_rfc3339, parse_status
+
+
+def wait_for(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
+    """C(etl_wait): wait for runs that were started elsewhere. Sends no action.
+
+    :raises HelixError: no state could be read.
+    """
+    check_selection(options)
+    baselines = _baselines(options["baseline"])
+    policy = Policy(
+        action="wait",
+        until=options["until"],
+        check_mode=host.check_mode,
+        retries=options["retries"],
+        **{name: options[name] for name in ("wait_timeout", "start_timeout", "poll_interval", "fail_on_warning")},
+    )
+    return carry_out(options, policy, host, baselines)
+
+
+def _baselines(given: Sequence[Mapping[str, Any]] | None) -> dict[int, Baseline | None]:
+    """Earlier entries, or their C(before) with an C(etl_id), as baselines; None if there is no newer run to wait for.
+
+    :raises OptionError: an item is neither.
+    """
+    baselines: dict[int, Baseline | None] = {}
+    for item in given or ():
+        entry: Mapping[str, Any] = item if isinstance(item, Mapping) else {}
+        etl_id, outcome = str(entry.get("etl_id", "")), entry.get("outcome")
+        before = entry.get("before") if "outcome" in entry else entry.get("before", entry)
+        status = parse_status(dict(before)) if isinstance(before, Mapping) else None
+        is_usable = status is not None or (before is None and outcome is not None)
+        if not is_usable or not etl_id.isascii() or not etl_id.isdigit() or int(etl_id) < 1:
+            raise OptionError(
+                "An item of baseline is not an entry of an earlier result.",
+                remedy='Set baseline to the etls list that etl_action returned, for example "{{ started.etls }}".',
+            )
+        if outcome == "fresh" or (status is None and outcome in ENDED_WELL):
+            baselines[int(etl_id)] = None
+        elif status is not None:  # otherwise, its state could not be read at that time
+            since = entry.get("started_at")
+            baselines[int(etl_id)] = Baseline(status, parse_rfc3339(since if isinstance(since, str) else None))
+    return baselines
 
 
 def main() -> None:
@@ -132,7 +182,7 @@ def main() -> None:
             **LAST_RESULT,
             "total_timeout": {"type": "int"},
             "details": {"type": "str", "choices": ["auto", "full"], "default": "auto"},
-            "until": {"type": "str", "choices": ["finished", "executing", "idle"], "default": "finished"},
+            "until": {"type": "str", "choices": list(UNTIL), "default": "finished"},
             "baseline": {"type": "list", "elements": "dict"},
             "wait_timeout": {"type": "int", "default": 3600, "aliases": ["timeout"]},
             "start_timeout": {"type": "int", "default": 300},

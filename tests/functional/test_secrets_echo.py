@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _actions, _run_files
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _run_files
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
@@ -22,6 +22,8 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options imp
     plain_properties,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
+from ansible_collections.capacityops.bmc_helix.plugins.modules.etl_action import act
+from ansible_collections.capacityops.bmc_helix.plugins.modules.etl_info import inform
 
 from tests.functional.network.parrot import EXCHANGES, STYLES, Parrot
 from tests.functional.network.secrets import (
@@ -95,7 +97,7 @@ def everything_said(url: str, *, look: bool = False, **changes: Any) -> str:
     redactor = Redactor()
     host = _run_files.Host(redactor, FastClock(), said.append, _run_files.Channel(None), want_diff=True)
     try:
-        result = (_actions.inform if look else _actions.act)(options, host)
+        result = (inform if look else act)(options, host)
     except HelixError as error:
         result = {"msg": error.sentence(), "error": error.facts()}
     # As the modules do it; see _module.serve.

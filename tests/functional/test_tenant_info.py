@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._tenant import PROFILE
 from ansible_collections.capacityops.bmc_helix.plugins.modules import tenant_info
+from ansible_collections.capacityops.bmc_helix.plugins.modules.tenant_info import PROFILE
 
 from tests.functional.inprocess import Done, InProcess
 from tests.functional.network.certificates import Certificates, server_context
@@ -202,7 +202,7 @@ def test_details_of_tls_and_an_end_at_the_time_limit(
     library: InProcess, check: Callable[..., Done], certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The portal is good, and the service accepts connections without ever responding."""
-    monkeypatch.setattr("ansible_collections.capacityops.bmc_helix.plugins.module_utils._tenant.LONGEST", 0.5)
+    monkeypatch.setattr("ansible_collections.capacityops.bmc_helix.plugins.modules.tenant_info.LONGEST", 0.5)
     over = threading.Event()
     with RawServer(lambda _socket: over.wait(10), tls=server_context(certificates.server())) as server:
         trust = {"validate_certs": True, "ca_path": str(certificates.ca)}

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import VERSION
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import CONNECTION
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import ACTIONS, IF_RUNNING, ON_TIMEOUT, UNTIL
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import ACTIONS
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import Behaviour, Model
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import (
     FakeClock,
@@ -169,17 +169,6 @@ def test_every_option_of_the_module_is_handed_on(path: str) -> None:
     assert set(arguments) == set(own_options("etl_action")) - without
 
 
-def test_choices_are_those_of_the_engine() -> None:
-    spec = {name: facts for module in ("etl_action", "etl_wait") for name, facts in own_options(module).items()}
-    for option, words in {
-        "action": ACTIONS,
-        "if_running": IF_RUNNING,
-        "on_timeout": ON_TIMEOUT,
-        "until": UNTIL,
-    }.items():
-        assert tuple(spec[option]["choices"]) == words
-
-
 @pytest.mark.parametrize("name", MODULES)
 def test_check_mode_is_supported(name: str) -> None:
     assert handed_over(name)["supports_check_mode"] is True
@@ -235,7 +224,7 @@ def test_one_version() -> None:
 # -- layers -----------------------------------------------------------------------------------------------------------
 
 #: Files, lines of code (documentation, comments and blank lines apart) and import layers may not grow beyond this.
-MOST_FILES, MOST_LINES, MOST_LINES_OF_ONE, MOST_LAYERS = 15, 3060, 550, 7
+MOST_FILES, MOST_LINES, MOST_LINES_OF_ONE, MOST_LAYERS = 14, 2900, 550, 7
 #: Decisions and words: nothing here may read, write, wait or draw lots.
 PURE = ("_errors", "_plan", "_report", "_status")
 IMPURE = {
@@ -244,6 +233,8 @@ IMPURE = {
 }
 #: Only these may know the libraries outside of Python.
 OUTSIDE = {"_http": {"requests", "urllib3"}, "_options": {"ansible"}, "_module": {"ansible"}}
+#: What Ansible documents a plugin with.
+PARTS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 
 
 def tree(folder: str, name: str) -> ast.Module:
@@ -293,7 +284,10 @@ def lines_of_code(path: Path) -> int:
     documentation: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
-            documentation |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+            node = node.body[0]
+        elif not isinstance(node, ast.Assign) or ast.unparse(node.targets[0]) not in PARTS:
+            continue
+        documentation |= set(range(node.lineno, (node.end_lineno or 0) + 1))
     code: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.string.strip() and token.type != tokenize.COMMENT:
@@ -302,11 +296,11 @@ def lines_of_code(path: Path) -> int:
 
 
 def test_the_library_stays_small() -> None:
-    sizes = {name: lines_of_code(ROOT / "plugins" / "module_utils" / f"{name}.py") for name in UTILS}
-    assert len(sizes) <= MOST_FILES
+    sizes = {path: lines_of_code(path) for path in (ROOT / "plugins").rglob("*.py")}
     assert max(sizes.values()) <= MOST_LINES_OF_ONE, sizes
-    sizes.pop("_tenant", None)  # of tenant_info only
-    assert sum(sizes.values()) <= MOST_LINES, sizes
+    library = [size for path, size in sizes.items() if path.parent.name == "module_utils"]
+    assert len(library) <= MOST_FILES
+    assert sum(library) <= MOST_LINES, sizes
 
 
 @pytest.mark.parametrize("name", UTILS)
@@ -324,11 +318,12 @@ def test_who_knows_and_does_what(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_modules_are_wiring(name: str) -> None:
+def test_only_main_meets_ansible(name: str) -> None:
     parsed = tree("modules", name)
-    found = {name[len(LIBRARY) + 1 :] for name in imports(parsed) if name.startswith(LIBRARY)}
-    assert found <= {"_actions", "_http", "_module", "_options", "_tenant"}
-    assert [node.name for node in parsed.body if isinstance(node, ast.FunctionDef)] == ["main"]
+    assert not [module for module in imports(parsed) if module.startswith(("ansible.", "requests", "urllib3"))]
+    for node in parsed.body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name != "main":
+            assert not {"HelixModule", "serve", "Clock"} & {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
 
 
 @pytest.mark.parametrize(

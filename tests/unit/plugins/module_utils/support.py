@@ -22,6 +22,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import parse_http_date
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._token import Credentials, TokenSource
+from ansible_collections.capacityops.bmc_helix.plugins.modules import etl_action, etl_info, etl_wait
 
 URL = "https://helix.test"
 KEY, SECRET = "the-access-key-0123", "the-secret-key-that-nobody-may-see-0123456789"
@@ -205,19 +206,20 @@ class Task:
         self._handler = handler
 
     def act(self, *, check_mode: bool = False, **options: Any) -> dict[str, Any]:
-        return self._run(_actions.act, {**ACT, **options}, check_mode)
+        return self._run(etl_action.act, {**ACT, **options}, check_mode)
 
     def wait_for(self, *, check_mode: bool = False, **options: Any) -> dict[str, Any]:
-        return self._run(_actions.wait_for, {**WAIT, **options}, check_mode)
+        return self._run(etl_wait.wait_for, {**WAIT, **options}, check_mode)
 
     def inform(self, **options: Any) -> dict[str, Any]:
-        return self._run(_actions.inform, {**INFO, **options}, False)
+        return self._run(etl_info.inform, {**INFO, **options}, False)
 
     def _run(self, work: Callable[..., dict[str, Any]], options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         channel = _run_files.Channel(None)
         host = _run_files.Host(Redactor(), self.clock, self.warnings.append, channel, check_mode, want_diff=True)
         with (
             mock.patch.object(_actions, "connect", self._connect),
+            mock.patch.object(etl_info, "connect", self._connect),
             mock.patch.object(channel, "tell", self.events.append),
         ):
             return work(options, host)

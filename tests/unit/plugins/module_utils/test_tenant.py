@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._tenant import (
+from ansible_collections.capacityops.bmc_helix.plugins.modules.tenant_info import (
     Row,
     compare,
     no_value,

@@ -14,7 +14,8 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _actions, _run_files
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _run_files
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import OptionError
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import FORMS, World
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import answer
 
@@ -332,7 +333,7 @@ def test_hosts_of_one_task_share_a_launch(folder):
 def test_a_folder_for_notes_that_others_can_read_is_refused(tmp_path):
     (tmp_path / "open").mkdir(mode=0o755)
     w = World()
-    with pytest.raises(_actions.OptionError, match="request_notes"):
+    with pytest.raises(OptionError, match="request_notes"):
         w.act(request_notes=str(tmp_path / "open"))
     assert w.task.lines == []
 
@@ -342,6 +343,7 @@ def test_a_task_is_over_as_soon_as_its_ansible_playbook_is_gone(tmp_path):
     channels = []
     for player in (os.getpid(), int(gone.stdout)):
         path = tmp_path / str(player)
+        path.touch(0o600)
         path.write_text(json.dumps({"player": player}) + "\n")
         with path.open() as worker:  # which still holds its lock
             fcntl.flock(worker, fcntl.LOCK_EX)
