@@ -169,8 +169,10 @@ def ansible_test(session: nox.Session, run: Run, proof: str, words: str) -> None
 
 
 def pytest(session: nox.Session, run: Run, *words: str, usual: tuple[str, ...] = ()) -> None:
-    """Run pytest on all processors, unless ARGS is for watching a test; without ARGS, on the usual tests."""
-    parallel = "" if {"-s", "-n", "--pdb"} & {*session.posargs} else "--numprocesses=auto --dist=worksteal"
+    """Run pytest in parallel, unless ARGS is for watching a test; without ARGS, on the usual tests."""
+    # Tests also wait for other processes, so two processors are idle with two workers.
+    workers = f"--numprocesses={max(4, os.cpu_count() or 1)} --dist=worksteal"
+    parallel = "" if {"-s", "-n", "--pdb"} & {*session.posargs} else workers
     run(f"python -m pytest {parallel}", *words, *(session.posargs or usual))
 
 
@@ -228,13 +230,11 @@ def linters(session: nox.Session) -> None:
         # mypy does not check installed packages, so it gets the collection from another folder.
         (tree / "ansible_collections" / NAMESPACE).mkdir(parents=True)
         (tree / "ansible_collections" / NAMESPACE / NAME).symlink_to(ROOT)
-    folders = filter(
-        os.path.isdir, ("plugins/module_utils", "plugins/plugin_utils", "plugins/filter", "tests/simulator")
-    )
+    folders = ("plugins.module_utils", "plugins.modules", "plugins.plugin_utils", "plugins.filter", "tests.simulator")
     checks = f"""
         ruff check --quiet --output-format=concise
         ruff format --check --quiet
-        mypy {" ".join(f"-p ansible_collections.{COLLECTION}.{name}" for name in folders).replace("/", ".")}
+        mypy {" ".join(f"-p ansible_collections.{COLLECTION}.{name}" for name in folders)}
         mypy --follow-imports=silent tests/demo/demo.py
         mypy --python-executable={sys.executable} noxfile.py
         yamllint --strict .
