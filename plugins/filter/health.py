@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import re
-import unicodedata
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils._status import parse_rfc3339, rfc3339
+from ..module_utils._status import columns, parse_rfc3339, rfc3339
 from ..plugin_utils import _health as health
 
 Verdicts = Sequence[Mapping[str, Any]]
@@ -46,31 +45,23 @@ def table(judged: Mapping[str, Any], most: int | None = 25) -> str:
     quiet = ("running", "healthy", "off")
     shown = [r for r in rows if most is None or len(rows) <= most or health.group(r) not in quiet]
     cells = [["ID", "NAME", "VERDICT", "STATE", "EXIT", "AGE", "REASON"], *map(_cells, shown)]
-    widths = [max(_columns(line[column]) for line in cells) for column in range(7)]
+    widths = [max(columns(line[column]) for line in cells) for column in range(7)]
     lines = ["  ".join(map(_padded, line, widths, "><<<<><")).rstrip() for line in cells]
     if len(shown) < len(rows):
         lines.append(f"Not shown: {len(rows) - len(shown)} ETLs that need no attention.")
     return "\n".join([*lines[: None if shown else 0], judged["msg"], *(f"Warning: {w}" for w in judged["warnings"])])
 
 
-def _columns(text: str) -> int:
-    """How wide a terminal shows the text: letters of East Asia take two columns, combining marks take none."""
-    if text.isascii():
-        return len(text)
-    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
-    return len(text) + wide - sum(unicodedata.category(letter) in ("Mn", "Me", "Cf") for letter in text)
-
-
 def _padded(text: str, width: int, side: str) -> str:
-    blanks = " " * (width - _columns(text))
+    blanks = " " * (width - columns(text))
     return blanks + text if side == ">" else text + blanks
 
 
 def _cells(v: Mapping[str, Any]) -> list[str]:
     age = "" if v["age_seconds"] is None else health.span(v["age_seconds"])
     name = v["name"]
-    if _columns(name) > 40:
-        while _columns(name) > 39:
+    if columns(name) > 40:
+        while columns(name) > 39:
             name = name[:-1]
         name += "…"
     reason = "; ".join([*v["reasons"], *([] if v["matched"] else ["no expectation"])])

@@ -134,6 +134,12 @@ def matches(pattern: str, name: str) -> bool:
     return fnmatch.fnmatchcase(fold(name), fold(pattern).replace("[", "[[]"))
 
 
+def columns(text: str) -> int:
+    """How wide a terminal shows the text: letters of East Asia take two columns, combining marks take none."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(unicodedata.category(letter) in ("Mn", "Me", "Cf") for letter in text)
+
+
 # -- times ------------------------------------------------------------------------------------------------------------
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

@@ -143,7 +143,7 @@ from ..module_utils._module import HelixModule, serve
 from ..module_utils._options import SELECTION, check_numbers, connection_argument_spec
 from ..module_utils._plan import describe_seconds
 from ..module_utils._run_files import Host
-from ..module_utils._status import EtlStatus
+from ..module_utils._status import EtlStatus, columns
 
 
 def inform(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
@@ -196,8 +196,9 @@ def table(entries: Sequence[dict[str, Any]]) -> str:
         state = "not readable" if "error" in e else (e.get("status") or "-") if "kind" in e else ""
         age = "" if e.get("age_seconds") is None else describe_seconds(e["age_seconds"])
         rows.append((str(e["etl_id"]), e["name"], state, e.get("exit_code") or "", e.get("last_exec_ts") or "", age))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows)
+    widths = [max(map(columns, column)) for column in zip(*rows)]
+    padded = ([text + " " * (width - columns(text)) for text, width in zip(row, widths)] for row in rows)
+    return "\n".join("  ".join(row).rstrip() for row in padded)
 
 
 def _info_entry(etl: Etl, look: EtlStatus | HelixError | None, now: float) -> dict[str, Any]:

@@ -132,7 +132,8 @@ class HelixAction(ActionBase):
             tail = Tail(folder, about, self._show, reporter)
         except OSError as error:
             display.vvv(f"{self.MODULE}: no live progress ({error.strerror})")
-            return dict(module())
+            with self._environment(json.dumps(about)):
+                return dict(module())
         with tail, self._environment(tail.path):
             answer: dict[str, Any] = module()
         return self._completed(answer, tail.entries)
