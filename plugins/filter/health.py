@@ -42,14 +42,19 @@ def etl_health(etls: Any, expectations: Any = None, now: Any = None, fail_on: An
 def table(judged: Mapping[str, Any], most: int | None = 25) -> str:
     """Worst first. With more ETLs than C(most), ETLs that need no attention are only counted."""
     rows = health.worst_first(judged["etls"])
-    quiet = ("running", "healthy", "off")
-    shown = [r for r in rows if most is None or len(rows) <= most or health.group(r) not in quiet]
+    shown = [r for r in rows if most is None or len(rows) <= most or not _is_quiet(r)]
     cells = [["ID", "NAME", "VERDICT", "STATE", "EXIT", "AGE", "REASON"], *map(_cells, shown)]
     widths = [max(columns(line[column]) for line in cells) for column in range(7)]
     lines = ["  ".join(map(_padded, line, widths, "><<<<><")).rstrip() for line in cells]
     if len(shown) < len(rows):
         lines.append(f"Not shown: {len(rows) - len(shown)} ETLs that need no attention.")
     return "\n".join([*lines[: None if shown else 0], judged["msg"], *(f"Warning: {w}" for w in judged["warnings"])])
+
+
+def _is_quiet(verdict: Mapping[str, Any]) -> bool:
+    """Whether an ETL needs no attention. One that never ran does if an expectation is about it."""
+    is_missed = verdict["verdict"] == "never_ran" and verdict["matched"]
+    return health.group(verdict) in ("running", "healthy", "off") and not is_missed
 
 
 def _padded(text: str, width: int, side: str) -> str:

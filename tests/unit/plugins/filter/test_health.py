@@ -255,6 +255,10 @@ def test_a_long_table_counts_what_needs_no_attention() -> None:
     lines = etl_health_report(etl_health(many(150), [ALL]), "table").splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["107", "57", "7"] or len(lines) == 6
     assert lines[-2:] == ["Not shown: 147 ETLs that need no attention.", "150 ETLs: 3 failed, 147 healthy."]
+    idle = [etl(None, None, None, etl_id=i, name=f"ETL {i}") for i in range(1, 31)]
+    for expectations, number in (([], 0), ([ALL], 30)):
+        shown = etl_health_report(etl_health(idle, expectations), "table")
+        assert shown.count("never ran\n") == number
     assert len(etl_health_report(etl_health(many(150), [ALL]), "text").splitlines()) == 152
     assert len(etl_health_report(etl_health(many(25), [ALL]), "table").splitlines()) == 27
     assert etl_health_report(etl_health([], [ALL]), "table").splitlines() == [
