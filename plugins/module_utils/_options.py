@@ -68,7 +68,7 @@ SHORTEST_KEY = 4
 VOCABULARY = (
     "running waiting ended aborted service_on service_off ok warning error failed run schedule stop kill wait finished"
     " executing idle batch service unknown succeeded scheduled stopped nothing_to_do fresh accepted not_started"
-    " timed_out unconfirmed would_run would_schedule would_stop would_kill cancelled canceled timestamp_changed"
+    " timed_out unconfirmed would_run would_schedule would_stop would_kill canceled timestamp_changed"
     " seen_running state_reached adopted attached requested localhost changed outcome evidence etl_id etl_name"
     " run_configurations run_configuration_id task_execution_request_id request_status exit_code last_exec_ts timeline"
     " started_at elapsed_seconds token_renewals server_message http_status remedy before action warnings"
