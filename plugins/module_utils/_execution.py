@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import Thread
 
 from . import _plan as planning
@@ -110,7 +111,7 @@ class Execution:
         r = self.record
         r.before = self._watch.baseline = status
         self._watch.seen_executing, self._watch.seen_unknown = status.executing, False
-        self._watch.starts = 0
+        self._watch.starts, self._watch.seen_dated = 0, status.executing
         # A run that was stopped for this one does not count as a recent success.
         wanted = self._policy._replace(max_age=None) if r.cleared else self._policy
         decision = planning.plan(wanted, status, self._task.server_now())
@@ -467,8 +468,6 @@ class Execution:
         """The record with the name of the ETL, if it can be read: a failure should name the ETL."""
         r = self.record
         if r.etl_name is None and r.seen is not None and not r.losses:
-            try:
+            with suppress(HelixError):  # without a name, messages show the id
                 r.etl_name = {etl.etl_id: etl.name for etl in self._api.list_etls(retries=0)}.get(r.etl_id)
-            except HelixError:
-                pass  # without a name, messages show the id
         return r

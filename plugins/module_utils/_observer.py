@@ -100,6 +100,8 @@ class Observer:
         self.since: float | None = None
         self.seen_executing = False
         self.seen_unknown = False
+        #: Whether a response with a time showed it executing. Without one, a replica may lag behind.
+        self.seen_dated = False
         #: How often the ETL was seen to begin; more than once means that replicas lag behind.
         self.starts = 0
         self.is_following = False
@@ -134,7 +136,9 @@ class Observer:
                 break
             self.sleep_until(min(self._clock.now() + pause, self.deadline))
             status = self._read()
-        return status
+        # A baseline without the time of the last run would make that run look new.
+        is_hole = status.moment is None and self._newest is not None
+        return status._replace(last_exec_ts=rfc3339(self._newest or 0.0)) if is_hole else status
 
     def _read(self) -> EtlStatus:
         r = self.record
@@ -205,9 +209,7 @@ class Observer:
             status = self._ask(retries=0)
         except HelixError:
             return False
-        was_waiting = r.before is not None and r.before.state == "WAITING"
-        is_new = self.observe(status)
-        return is_new and status.at_rest and status.state != NEVER and not (was_waiting and status.state == "WAITING")
+        return self.observe(status) and planning.judge_idle(r.before or status, status, "kill") is not None
 
     def observe(self, status: EtlStatus) -> bool:
         """Record what was seen. False: it comes from a replica that lags behind and must not be used."""
@@ -222,6 +224,7 @@ class Observer:
                 self.changed_at = self._clock.now()
             at = rfc3339(self._task.server_now())
             r.timeline.append({"at": at, "status": status.public()["status"], "exit_code": status.exit_code})
+        self.seen_dated = self.seen_dated or (status.executing and moment is not None)
         self.starts += status.executing and r.seen is not None and r.seen.at_rest
         r.seen = status
         self._times_none = self._times_none + 1 if status.state == NEVER else 0
@@ -252,11 +255,8 @@ class Observer:
     def judge(self, status: EtlStatus) -> Verdict | None:
         """The verdict on what is seen now; None if it is not an end."""
         policy, before, nones = self._policy, self.baseline or status, self.trusted_nones()
-        facts: dict[str, Any] = {
-            "seen_executing": self.seen_executing,
-            "since": self.since,
-            "fail_on_warning": policy.fail_on_warning,
-        }
+        facts: dict[str, Any] = {"seen_executing": self.seen_executing, "since": self.since}
+        facts["fail_on_warning"] = policy.fail_on_warning
         if policy.action == "wait":
             return planning.judge_wait(policy.until, before, status, times_none=nones, **facts)
         if policy.action in ("stop", "kill"):
@@ -288,7 +288,8 @@ class Observer:
 
     def is_contradicted(self) -> bool:
         """Whether replicas that lag behind were seen, and the time of the end is still the one from before."""
-        return self.starts > 1 and self._needed >= CONTRADICTED and not self.has_moved()
+        is_doubtful = self.starts > 1 or not self.seen_dated
+        return is_doubtful and self._needed >= CONTRADICTED and not self.has_moved()
 
     def unsettle(self) -> None:
         """Discard what looked like an end."""
@@ -324,7 +325,8 @@ class Observer:
         """Whether the effect of a request whose response was lost was seen."""
         r = self.record
         if request.action in ("stop", "kill"):
-            return r.seen is not None and r.seen.at_rest and (r.seen.state != NEVER or self.trusted_nones() > 1)
+            before, nones = self.baseline or EtlStatus(NEVER), self.trusted_nones()
+            return r.seen is not None and planning.judge_idle(before, r.seen, request.action, nones) is not None
         return self.seen_executing or self.has_moved() or r.outcome in ("scheduled", "service_on", "accepted")
 
     def trusted_nones(self) -> int:

@@ -189,21 +189,21 @@ def not_started(r: Record, policy: Policy, now: float) -> HelixError:
     if r.joined:
         message = f"{r.label} did not start {limit}. {r.joined} {_shown(r)}"
         return _problem("not_started", message, f"Check the status of the ETL engine in the console. {_WAIT_SAFELY}")
+    effects = {"run": "no run was seen to start", "schedule": "it was not seen to be scheduled"}
+    effect = effects.get(policy.action, "its schedule was not seen to end")
+    again = "Run the task again; a second kill does no harm." if policy.action == "kill" else f"{_WAIT_SAFELY} {_AGAIN}"
     if r.request and r.request.ambiguous:
-        message = (
-            f"The response to the {policy.action} request for {r.label} was lost: {r.request.doubt}"
-            f" No run was seen to start within {waited}. {_shown(r)}"
-        )
-        remedy = f"The request was not sent again, so that nothing starts twice. {_WAIT_SAFELY} {_AGAIN}"
-        return _problem("unconfirmed", message, remedy)
+        lost = f"The response to the {policy.action} request for {r.label} was lost: {r.request.doubt}"
+        once = "" if policy.action == "kill" else "The request was not sent again, so that nothing starts twice. "
+        message = f"{lost} {effect[0].upper()}{effect[1:]} within {waited}. {_shown(r)}"
+        return _problem("unconfirmed", message, f"{once}{again}")
     accepted = f"The server accepted the {policy.action} request for {r.label}{_numbered(r.request)}, but"
     if r.losses:
         message = f"{accepted} its effect could not be observed within {waited}. {_shown(r)}"
-        return _problem("unconfirmed", message, f"{_WAIT_SAFELY} {_AGAIN}")
+        return _problem("unconfirmed", message, again)
     if policy.action == "run":
         message = f"{accepted} the run did not start {limit}. {_shown(r)}"
         return _problem("not_started", message, f"{_ENGINE} Raise {option} if engines are slow.")
-    effect = "it was not seen to be scheduled" if policy.action == "schedule" else "its schedule is still there"
     remedy = "Check in the console that the ETL has a schedule and that its engine is active."
     return _problem("timed_out", f"{accepted} {effect} {limit}. {_shown(r)}", remedy)
 
@@ -224,7 +224,8 @@ def goes_on(r: Record) -> str:
         return "It may still be running."
     if r.seen and not r.seen.known:
         return f"The collection does not know the state {r.seen.state}, so it cannot tell whether the run is over."
-    return "It is still running."
+    is_shown = r.seen is not None and r.seen.at_rest
+    return "The end that it shows may be that of an earlier run." if is_shown else "It is still running."
 
 
 def timed_out(r: Record, policy: Policy, became: str, over: bool = False) -> HelixError:
@@ -234,22 +235,27 @@ def timed_out(r: Record, policy: Policy, became: str, over: bool = False) -> Hel
     """
     words = {"run": ("had not ended", "end"), "wait": (f"was not {policy.until}", f"be {policy.until}")}
     not_so, end = words.get(policy.action, ("had not stopped", "stop"))
+    # It was seen to execute, and nothing proves that the end that it shows is that of this run.
+    is_unproven = policy.action == "run" and not over and r.seen is not None and r.seen.at_rest
     if policy.action == "wait":
         remedy = f"Run the task again to continue waiting, or raise {r.limited_by}."
     elif over:
         remedy = f"Raise {r.limited_by} if it needs longer."
+    elif is_unproven:
+        remedy = f"Check the run history of the ETL in the console. {_WAIT_SAFELY}"
     elif policy.action == "run":
         remedy = f"Run the task again to continue waiting (it attaches to a running ETL), or raise {r.limited_by}."
     else:
         remedy = "Run the task again, set kill_after, or use action: kill."
-    not_so = f"was not seen to {end} within" if r.losses else f"{not_so} after"
+    is_open = r.losses > 0 or is_unproven
+    not_so = f"was not seen to {end} within" if is_open else f"{not_so} after"
     seen = _numbered(r.request, "; ") + ("" if over else f"; last seen: {r.seen}")
     message = f"{r.label} {not_so} {describe_seconds(r.limit)} ({r.limited_by}{seen}). {became}".rstrip()
     message += _lost_looks(r)
     latest = r.ending or r.request
     if latest and latest.ambiguous:
         message += f" The response to the {latest.action} request was lost: {latest.doubt}"
-    return _problem("unconfirmed" if r.losses else "timed_out", message, remedy)
+    return _problem("unconfirmed" if is_open else "timed_out", message, remedy)
 
 
 def lost_sight(r: Record, error: HelixError) -> HelixError:

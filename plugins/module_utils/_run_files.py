@@ -140,13 +140,11 @@ class Channel:
         self._path = None if not given or given.startswith("{") else given
         self._parent = os.getppid()
         self.about: dict[str, Any] = {}
-        try:
+        with suppress(OSError, ValueError):  # the task has already ended
             if self._path:
                 with Path(self._path).open(encoding="utf-8") as file:
                     given = file.readline()
             self.about = dict(json.loads(given or "{}"))
-        except (OSError, ValueError):
-            pass  # the task has already ended
 
     def tell(self, event: Mapping[str, Any]) -> None:
         """Append one event, if the action plugin reads them. Best effort."""

@@ -109,7 +109,7 @@ STORIES = {
         {"action": "kill", "wait_timeout": 60},
         "timed_out changed failed",
         "kill",
-        "is still there before wait_timeout (60 s) expired",
+        "was not seen to end before wait_timeout (60 s) expired",
     ),
     **{
         f"on_timeout: {way}": case(

@@ -129,6 +129,25 @@ def test_replicas_that_show_an_earlier_run_late_prove_nothing():
     assert "time of its last run is the same as before" in entry["msg"]
 
 
+def test_a_baseline_without_a_time_keeps_the_time_that_was_seen_before():
+    """And a late replica that leaves the time out does not make the run before the queue's end ours."""
+    w = World(
+        {"lags": (7.0, 0.0, 0.0), "forms": (None, None, "no time", None)}, initial="RUNNING", left=2, starts=False
+    )
+    entry = w.act(if_running="queue", wait_timeout=900, start_timeout=10)
+    assert (entry["before"]["last_exec_ts"], entry["outcome"]) == ("2027-01-15T08:00:02Z", "unconfirmed")
+    entry = w.act(wait_timeout=30)
+    assert (entry["failed"], "still running" in entry["msg"]) == (True, False)
+
+
+def test_a_lost_kill_of_a_schedule_that_is_still_there_changed_nothing():
+    w = World({"writes": (("reset", False),)}, initial="WAITING")
+    entry = w.act(action="kill", retries=0, start_timeout=10)
+    assert (entry["outcome"], entry["changed"]) == ("unconfirmed", False)
+    assert "Its schedule was not seen to end within 10 s" in entry["msg"]
+    assert entry["error"]["remedy"] == "Run the task again; a second kill does no harm."
+
+
 def test_a_stop_does_not_believe_for_seconds_what_was_shown_before():
     w = World(initial="RUNNING", left=1e6, stop_lag=None, stamp="end")
     old = shown("ENDED", time=w.etl.stamp)
