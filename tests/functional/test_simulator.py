@@ -892,6 +892,12 @@ def test_it_ends_with_the_process_that_started_it() -> None:
     shutil.rmtree(folder)
 
 
+def test_control_of_a_server_with_an_odd_certificate() -> None:
+    """What clients of the API make of it is in test_network_tls.py."""
+    with SimulatorProcess(extra_args=("--certificate", "expired")) as process:
+        assert process.control.etls() == []
+
+
 def test_readme_names_everything() -> None:
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     calls = [f"`{method} {path}`" for method, path in control_module.CALLS]
