@@ -28,10 +28,9 @@ FIRST_ID = 1001
 
 @dataclass
 class Run:
-    """One program that has ended. Processor time and peak memory are those of it and all its descendants."""
+    """One program that has ended. The peak memory is that of its largest process."""
 
     seconds: float
-    cpu_seconds: float
     peak_mb: float
     output: str
     tasks: list[dict[str, Any]] = field(default_factory=list)
@@ -73,9 +72,7 @@ def run(command: Sequence[object], env: Mapping[str, str], folder: Path, stdin: 
     # Linux counts memory in KiB, macOS in bytes.
     unit = 1024 * 1024 if sys.platform == "darwin" else 1024
     lines = tasks.read_text(encoding="utf-8").splitlines() if tasks.exists() else []
-    return Run(
-        seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / unit, text, [json.loads(line) for line in lines]
-    )
+    return Run(seconds, used.ru_maxrss / unit, text, [json.loads(line) for line in lines])
 
 
 class Arena:

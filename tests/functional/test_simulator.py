@@ -160,22 +160,6 @@ def test_answers_match_the_description(api: Api, control: Control, none_style: s
     assert {200, 400, 401, 403, 404, 500, 502} <= {response.status_code for response in api.seen}
 
 
-@pytest.mark.parametrize(
-    ("fault", "problem"),
-    [
-        ({"kind": "edit", "set": {"status": 7}}, "7 is not of type 'string', 'null'"),
-        ({"kind": "edit", "set": {"last_exec_ts": "soon"}}, "'soon' is not valid"),
-        ({"kind": "wrong_shape"}, "42 is not of type 'object', 'null'"),
-        ({"kind": "html_200"}, "type text/html"),
-        ({"kind": "redirect"}, "status 302"),
-    ],
-)
-def test_description_would_find_a_wrong_answer(api: Api, control: Control, fault: Any, problem: str) -> None:
-    control.put_etl(321, state="ENDED")
-    control.fault({"exchange": "status"}, fault)
-    assert problem in str(violation(api.status()))
-
-
 def test_description_says_how_sure_it_is() -> None:
     for item in DESCRIPTION["paths"].values():
         for operation in (item[method] for method in ("get", "post") if method in item):
@@ -515,26 +499,16 @@ def test_story(api: Api, control: Control, fields: dict[str, Any], story: str, e
         assert all(execution["cause"] == "period" for execution in begun)
 
 
-def test_periods_start_on_time(api: Api, control: Control) -> None:
-    control.put_etl(321, kind="periodic", duration=8, period=60)
-    control.advance(180)
-    starts = [round(execution["started_at"] - control.clock()["now"]) for execution in control.executions()]
-    assert starts == [-120, -60, 0]
-
-
-def test_a_request_that_has_not_begun_is_counted(api: Api, control: Control) -> None:
+def test_numbers_of_requests(api: Api, control: Control) -> None:
+    """A request that has not begun is counted; one that is refused or for a service has no number."""
     control.put_etl(321, start_lag=10)
+    control.put_etl(322, state="RUNNING", duration=None)
+    control.put_etl(53, kind="service")
+    for etl_id, word in ((322, "ERROR"), (53, "OK")):
+        assert api.act("run", etl_id).json() == {"task_execution_request_id": -1, "request_status": word}
     for action, number in (("run", 1), ("stop", 1), ("kill", 0)):
         api.act(action)
         assert control.status(321)["not_begun"] == number
-
-
-def test_requests_without_a_number(api: Api, control: Control) -> None:
-    """Those that are refused, and those for services."""
-    control.put_etl(321, state="RUNNING", duration=None)
-    control.put_etl(53, kind="service")
-    for etl_id, word in ((321, "ERROR"), (53, "OK")):
-        assert api.act("run", etl_id).json() == {"task_execution_request_id": -1, "request_status": word}
 
 
 def test_somebody_else(api: Api, control: Control) -> None:
@@ -569,20 +543,15 @@ def test_somebody_else(api: Api, control: Control) -> None:
         ("cut_json", 1, 200),
     ],
 )
-@pytest.mark.parametrize("https", [False, True])
-def test_connection_breaks(kind: str, runs: int, status: Any, https: bool, sim: SimulatorProcess, request: Any) -> None:
-    server = request.getfixturevalue("simulator") if https else sim
-    server.control.reset()
-    server.control.put_etl(321, duration=None)
-    with Api(server) as api:
-        api.login()
-        server.control.fault({"exchange": "run"}, {"kind": kind, **({"seconds": 0} if "slow" in kind else {})})
-        with pytest.raises(requests.RequestException):
-            api.act("run")
-        (entry,) = server.control.requests(exchange="run")
-        assert (entry["status"], entry["fault"], entry["accepted"]) == (status, kind, bool(runs))
-        assert len(server.control.executions()) == runs
-        assert api.status().status_code == 200, "the next request has its own connection"
+def test_connection_breaks(api: Api, control: Control, kind: str, runs: int, status: Any) -> None:
+    control.put_etl(321, duration=None)
+    control.fault({"exchange": "run"}, {"kind": kind, **({"seconds": 0} if "slow" in kind else {})})
+    with pytest.raises(requests.RequestException):
+        api.act("run")
+    (entry,) = control.requests(exchange="run")
+    assert (entry["status"], entry["fault"], entry["accepted"]) == (status, kind, bool(runs))
+    assert len(control.executions()) == runs
+    assert api.status().status_code == 200, "the next request has its own connection"
 
 
 @pytest.mark.parametrize("kind", ["slow", "slow_after", "slow_body"])
@@ -844,21 +813,6 @@ def test_profile(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "without effect: product" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"format_version": 2}, "format_version 2; this simulator reads 1"),
-        ({"no_value": "none"}, "'no_value' must be one of null, empty_string"),
-        ({"unknown_id": {"status": 400}}, "'unknown_id' has no 'status'"),
-    ],
-)
-def test_profile_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str], change: Any, sentence: str) -> None:
-    path = tmp_path / "profile.json"
-    path.write_text(json.dumps({**PROFILE, **change}))
-    assert main(["--profile", str(path), "--stop-after", "0"]) == 1
-    assert sentence in capfd.readouterr().err
-
-
 # --- processes and documentation --------------------------------------------------------------------------------------
 
 
@@ -894,17 +848,22 @@ def test_missing_libraries(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "profile", "message"),
     [
-        (("--scenario", "no-such-file.json"), "The scenario 'no-such-file.json' cannot be read"),
-        (("--host", "192.0.2.1"), "cannot start"),
-        (("--speed", "-1"), "at least 0"),
+        (("--scenario", "no-such-file.json"), {}, "The scenario 'no-such-file.json' cannot be read"),
+        (("--host", "192.0.2.1"), {}, "cannot start"),
+        (("--speed", "-1"), {}, "at least 0"),
+        ((), {"format_version": 2}, "format_version 2; this simulator reads 1"),
+        ((), {"no_value": "none"}, "'no_value' must be one of null, empty_string"),
+        ((), {"unknown_id": {"status": 400}}, "'unknown_id' has no 'status'"),
     ],
 )
 def test_it_says_why_it_does_not_start(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], profile: Any, message: str
 ) -> None:
-    assert main(["--state-dir", str(tmp_path), *arguments]) == 1
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps({**PROFILE, **profile}))
+    assert main(["--state-dir", str(tmp_path), "--profile", str(path), "--stop-after", "0", *arguments]) == 1
     assert message in capsys.readouterr().err
 
 
@@ -933,11 +892,9 @@ def test_it_ends_with_the_process_that_started_it() -> None:
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize(("variety", "reason"), [("expired", "has expired"), ("wrong-host", "is not valid for")])
-def test_odd_certificates(variety: str, reason: str) -> None:
-    with SimulatorProcess(extra_args=("--certificate", variety)) as process, Api(process) as api:
-        with pytest.raises(requests.exceptions.SSLError, match=reason):
-            api.login()
+def test_control_of_a_server_with_an_odd_certificate() -> None:
+    """What clients of the API make of it is in test_network_tls.py."""
+    with SimulatorProcess(extra_args=("--certificate", "expired")) as process:
         assert process.control.etls() == []
 
 
