@@ -116,8 +116,8 @@ class Observer:
         self._times_none = 0
         self._lost_since: float | None = None
         self._settling_since: float | None = None
-        self._sightings = 0
-        self._needed = 0.0
+        self._settling_on = ""
+        self._sightings, self._needed = 0, 0.0
 
     @property
     def deadline(self) -> float:
@@ -276,8 +276,9 @@ class Observer:
     def is_settled(self, verdict: Verdict, status: EtlStatus) -> bool:
         """Whether this end is certain, or has been seen for long enough."""
         now = self._clock.now()
-        if self._settling_since is None:
-            self._settling_since = now
+        if self._settling_since is None or verdict.outcome != self._settling_on:
+            # Replicas that disagree on how it ended prove nothing yet.
+            self._settling_since, self._settling_on, self._sightings = now, verdict.outcome, 0
         self._sightings += 1
         patience = self._patience(verdict, status)
         if not self.has_moved():

@@ -373,6 +373,7 @@ def test_several_at_once(world: World, max_parallel: int, count: int) -> None:
     for entry in result["etls"]:
         etl = model.etls[entry["etl_id"]]
         never_twice(entry, options, etl)
-        green_is_true(entry, options, etl)
+        if world.etl.self_start is None:  # otherwise, it may have begun after its turn
+            green_is_true(entry, options, etl)
         assert str(entry["etl_id"]) in entry["msg"]
     assert not any("internal_error" in str(entry.get("error")) for entry in result["etls"])
