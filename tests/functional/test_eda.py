@@ -157,7 +157,7 @@ class Watch:
 
     def end(self, afterwards: Callable[[], object] = lambda: None) -> None:
         """Cancel it, and wait until its coroutine, and then its thread, is over."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 20
         if self._task is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._task.cancel)
             while not self._task.done():
