@@ -114,6 +114,7 @@ def test_the_first_failure_ends_the_chain_and_a_relaunch_repeats_only_what_is_no
     assert (simulator.control.status(7)["state"], failed["ended_early"]) == ("RUNNING", [])
     assert "Step 2 (bad):" in done.task("Told 0")["msg"]
     assert "Not reached: last." in done.task("Told 0")["msg"]
+    assert "End the runs in progress" not in done.output
     assert [outcomes(result) for result in launches] == [
         ["succeeded", "failed", "not_reached"],
         ["succeeded"] * 3,
@@ -133,14 +134,16 @@ def test_cleanup_ends_what_the_chain_started_and_only_that(
     control.put_etl(2, duration=None, state="RUNNING")  # somebody else's: followed only
     control.put_etl(3, kind="periodic", duration=0.2)  # ended and waits for its next time
     control.put_etl(4, exit="ERROR", duration=0.2)
+    control.put_etl(5, duration=None)  # started by a chain that succeeds
+    good = {"etl_chain_steps": [{"etl_id": 5, "wait": False}], "etl_chain_cleanup": "stop"}
     going = [{"etl_id": etl_id, "wait": False} for etl_id in (1, 2)]
     steps = [*going, {"etl_id": 3}, {"name": "bad", "etl_id": 4}]
-    done = chains({"etl_chain_steps": steps, "etl_chain_cleanup": "stop"})
-    assert [control.status(etl_id)["state"] for etl_id in (1, 2, 3)] == ["ENDED", "RUNNING", "WAITING"]
+    done = chains(good, {"etl_chain_steps": steps, "etl_chain_cleanup": "stop"})
+    assert [control.status(etl_id)["state"] for etl_id in (1, 2, 3, 5)] == ["ENDED", "RUNNING", "WAITING", "RUNNING"]
     sent = [(entry["exchange"], entry["etl_id"]) for entry in control.requests() if entry["write"]]
-    assert sent == [("run", 1), ("run", 3), ("run", 4), ("stop", 1)]
-    assert [etl["etl_id"] for etl in results(done)[0]["ended_early"]] == [1]
-    assert "Ended by the cleanup:" in done.task("Told 0")["msg"]
+    assert sent == [("run", 5), ("run", 1), ("run", 3), ("run", 4), ("stop", 1)]
+    assert [etl["etl_id"] for etl in results(done)[1]["ended_early"]] == [1]
+    assert "Ended by the cleanup:" in done.task("Told 1")["msg"]
 
 
 def test_check_mode_walks_the_whole_chain_and_sends_nothing(
@@ -198,7 +201,7 @@ def test_secrets_of_steps_and_connection_are_not_shown_and_may_be_vaulted(
     play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
     """Up to ansible-core 2.18, such a value is an object that not every filter and module argument can take."""
-    for etl_id, exit_code in ((1, "OK"), (2, "ERROR")):
+    for etl_id, exit_code in ((1, "ERROR"), (2, "OK")):
         simulator.control.put_etl(etl_id, duration=0.2, exit=exit_code)
     password = tmp_path / "vault-password"
     password.write_text("vault-password-for-tests", encoding="utf-8")
