@@ -88,7 +88,7 @@ def test_etl_stop_all_ends_all_that_executes(imports: Imports, simulator: Simula
     control = simulator.control
     control.put_etl(1, state="RUNNING", duration=None)
     control.put_etl(2, kind="service", state="SERVICE_ON")
-    control.put_etl(3, kind="periodic", state="WAITING")
+    control.put_etl(3, name="Nightly", kind="periodic", state="WAITING")
     control.put_etl(4, state="RUNNING", duration=None, stop_effect="ignored")
     control.put_etl(5, state="ENDED")
     # A state that cannot be read keeps nobody from being stopped.
@@ -106,8 +106,11 @@ def test_etl_stop_all_ends_all_that_executes(imports: Imports, simulator: Simula
     assert states == {1: "ENDED", 2: "SERVICE_OFF", 3: "ENDED", 4: "ABORTED", 5: "ENDED"}
     writes = [(entry["exchange"], entry["etl_id"]) for entry in control.requests() if entry["write"]]
     assert sorted(writes[:3]) == [("stop", 1), ("stop", 2), ("stop", 4)]
-    assert writes[3:] == [("kill", 4), ("kill", 3)], "schedules only if requested, and nothing twice"
-    assert told(done, "Show the result")[-1] == ["Nothing is running."]
+    assert writes[3:] == [("kill", 4), ("kill", 3)], "nothing twice"
+    ended, cancelled, nothing = told(done, "Show the result")
+    assert "Nightly" not in str(ended), "a schedule is canceled only if requested"
+    assert "Nightly" in str(cancelled)
+    assert nothing == ["Nothing is running."]
 
 
 def test_etl_stop_all_takes_brackets_literally_and_wants_to_be_confirmed(
