@@ -22,7 +22,7 @@ import pytest
 
 from tests.awx import rules
 from tests.awx.fake_awx import TOKEN, FakeAwxServer
-from tests.functional.support import ROOT, SITE_PACKAGES, ModuleRun, Played
+from tests.functional.support import ROOT, SITE_PACKAGES, Played
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
@@ -30,7 +30,6 @@ HAS_AWX = (SITE_PACKAGES / "ansible_collections" / "awx" / "awx").exists()
 needs_awx = pytest.mark.skipif(not HAS_AWX, reason="the collection awx.awx is not in this environment")
 Playbook = Callable[..., Played]
 KEYS = {"url": "https://helix.example", "access_key": "AWXKEY8Zq2mP", "access_secret_key": "awx-secret-5Tg9Lw2"}
-FILES = {"ca": "/tmp/ca", "client": "/tmp/client"}
 VARIABLES: dict[str, Any] = {
     "awx_resources_credential_inputs": KEYS,
     "awx_resources_execution_environment_image": "registry.example/helix-ee:1",
@@ -56,59 +55,6 @@ DUMP = """
       nodes: "{{{{ __awx_resources_nodes }}}}"
 """
 _DUMPED: dict[str, Any] = {}
-
-
-# ---- the rules themselves
-
-FIELD = {"id": "url", "label": "Address"}
-QUESTION = {"type": "integer", "question_name": "?", "variable": "v", "required": False}
-WRONG_FIELDS: list[dict[str, Any]] = [
-    {"id": "tower"},
-    {"id": "1st"},
-    {"label": None},
-    {"type": "integer"},
-    {"type": "boolean", "secret": True},
-    {"type": "boolean", "default": "true"},
-    {"choices": []},
-    {"choices": ["a", "a"]},
-    {"placeholder": "y"},
-    {"format": "email"},
-]
-WRONG_INJECTORS: list[dict[str, Any]] = [
-    *({"env": {"X": value}} for value in ("é", "{{ nothing }}", "{% if nothing %}a{% endif %}", "{{ url", 1)),
-    {"env": {"ANSIBLE_X": "{{ url }}"}},
-    {"env": {"PATH": "{{ url }}"}},
-    {"file": {"template": "a", "template.b": "c"}},
-    {"file": {"template.ca": "{{ url }}"}, "env": {"X": "{{ tower.filename.other }}"}},
-    {"headers": {}},
-]
-WRONG_QUESTIONS: list[dict[str, Any]] = [
-    {"type": "number"},
-    {"default": "3600"},
-    {"min": "1"},
-    {"max": 5, "default": 6},
-    {"required": "no"},
-    {"type": "multiplechoice"},
-    {"type": "multiplechoice", "choices": ["a"], "default": "b"},
-]
-
-
-def test_the_rules_refuse_what_awx_refuses() -> None:
-    kind, survey = rules.credential_type, {"name": "", "description": ""}
-    assert kind("cloud", {"fields": [FIELD]}, {}) == []
-    assert rules.survey({**survey, "spec": [QUESTION]}) == []
-    assert rules.node_prompts({"job_type": "check"}, {"ask_job_type_on_launch": True}) == []
-    for field in WRONG_FIELDS:
-        assert kind("cloud", {"fields": [{**FIELD, **field}]}, {}) != [], field
-    for injectors in WRONG_INJECTORS:
-        assert kind("cloud", {"fields": [FIELD]}, injectors) != [], injectors
-    for question in WRONG_QUESTIONS:
-        assert rules.survey({**survey, "spec": [{**QUESTION, **question}]}) != [], question
-    assert kind("ssh", {"fields": [FIELD]}, {}) != []
-    assert kind("cloud", {"fields": [FIELD], "dependencies": {}}, {}) != []
-    assert rules.survey({**survey, "spec": [QUESTION, QUESTION]}) != []
-    assert rules.survey({"name": "", "spec": [QUESTION]}) != []
-    assert rules.node_prompts({"job_type": "check"}, {}) != []
 
 
 # ---- what the role would create
@@ -153,35 +99,24 @@ def test_tls_and_files_are_safe_when_left_out(objects: dict[str, Any]) -> None:
     assert fields["validate_certs"].get("type", "string") == "string"
     assert fields["validate_certs"]["choices"][0] == "true"
     assert all(fields[name]["secret"] for name in ("access_key", "access_secret_key", "proxy", "client_cert"))
-    env = environment_of(objects, KEYS, FILES)
-    left_out = {name for name, value in env.items() if value == ""}
-    assert left_out == set(env) - {"HELIX_URL", "HELIX_ACCESS_KEY", "HELIX_ACCESS_SECRET_KEY"}
-    env = environment_of(objects, {**KEYS, "ca_cert": "PEM"}, FILES)
-    assert (env["HELIX_CA_PATH"], env["HELIX_CLIENT_CERT"]) == ("/tmp/ca", "")
+    # An empty variable counts as unset, so certificates are verified.
+    env = environment_of(objects, KEYS)
+    assert {name for name, value in env.items() if value} == {
+        "HELIX_URL",
+        "HELIX_ACCESS_KEY",
+        "HELIX_ACCESS_SECRET_KEY",
+    }
+    env = environment_of(objects, {**KEYS, "validate_certs": "false", "ca_cert": "PEM"})
+    assert (env["HELIX_VALIDATE_CERTS"], env["HELIX_CA_PATH"], env["HELIX_CLIENT_CERT"]) == ("false", "/tmp/ca", "")
+    assert environment_of(objects, {**KEYS, "client_cert": "PEM"})["HELIX_CLIENT_CERT"] == "/tmp/client"
 
 
-def environment_of(objects: Mapping[str, Any], inputs: Mapping[str, str], files: Mapping[str, str]) -> dict[str, str]:
+def environment_of(objects: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, str]:
     """The variables that a job gets from a credential with these fields."""
     ids = [field["id"] for field in objects["inputs"]["fields"]]
+    files = {"ca": "/tmp/ca", "client": "/tmp/client"}
     env = objects["injectors"]["env"]
     return {name: rules.rendered(template, inputs, ids, files) for name, template in env.items()}
-
-
-@pytest.mark.parametrize(
-    ("inputs", "kind"),
-    [({}, "tls"), ({"validate_certs": "true"}, "tls"), ({"ca_cert": "PEM"}, None), ({"validate_certs": "false"}, None)],
-)
-def test_a_credential_verifies_certificates_unless_told_not_to(
-    objects: dict[str, Any],
-    module: Callable[..., ModuleRun],
-    simulator: SimulatorProcess,
-    inputs: dict[str, str],
-    kind: Any,
-) -> None:
-    keys = {"access_key": simulator.access_key, "access_secret_key": simulator.access_secret_key}
-    files = {"ca": str(simulator.ca_file), "client": "/nowhere"}
-    done = module("etl_info", env=environment_of(objects, {"url": simulator.url, **keys, **inputs}, files))
-    assert done.result.get("error", {}).get("kind") == kind, done.stdout
 
 
 def test_every_failure_in_the_workflow_fails_it(objects: dict[str, Any]) -> None:
@@ -203,10 +138,9 @@ def test_every_failure_in_the_workflow_fails_it(objects: dict[str, Any]) -> None
 
 # ---- the playbooks, with extra variables as AWX writes them
 
-#: Names that ansible-core 2.19 and later reads as another type, and names with special characters. Nobody can help a
-#: lone *: AWX cannot pass it at all.
-NAMES = ["2024", "2024-01-01", "1e3", "0", "[PROD] a, b: Zürich {{ 6 * 7 }} isn't #1"]
-REFUSED = ["Yes", "off"]
+#: Names that ansible-core 2.19 and later reads as a number or a date, and one with special characters. AWX cannot pass
+#: a lone * at all.
+NAMES = ["0", "2024-01-01", "[PROD] a, b: Zürich {{ 6 * 7 }} isn't #1"]
 
 
 def as_awx(folder: Path, answers: Mapping[str, Any], stored: Mapping[str, Any] | None = None) -> tuple[str, str]:
@@ -228,26 +162,44 @@ def as_awx(folder: Path, answers: Mapping[str, Any], stored: Mapping[str, Any] |
     return "-e", f"@{folder / 'extravars'}"
 
 
+def played_as_awx(play: Playbook, folder: Path, *playbooks: str, answers: Mapping[str, Any], **keywords: Any) -> Played:
+    text = "".join(f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{playbook}\n" for playbook in playbooks)
+    stored = keywords.pop("stored", {})
+    return play(text, arguments=as_awx(folder, answers, stored), timeout=290, allow_warnings=True, **keywords)
+
+
 @pytest.mark.every_core
 def test_the_defaults_of_every_survey(
     objects: dict[str, Any], play: Playbook, simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
-    """In check mode, because each template is launched once. A question without a default arrives as null."""
+    """In check mode, with the templates in two runs. A question without a default arrives as null."""
     simulator.control.put_etl(1, name="Import", state="RUNNING", duration=None)
     simulator.control.put_etl(2, name="Second", state="ENDED", exit_code="ERROR")
     needed = {"etl_action_action": "run", "etl_action_etl_id": "1", "etl_stop_all_name_pattern": "all"}
     record = {"format": 1, "state": "entered", "entered_at": "now", "etls": []}
-    for template in objects["templates"]:
-        answers = {q["variable"]: needed.get(q["variable"], q.get("default")) for q in questions(template)}
-        if "maintenance" in template["name"]:
-            answers |= {"etl_maintenance_record_file": str(tmp_path / "none.json")}
-            answers |= {"etl_maintenance_record": json.dumps(record), "etl_maintenance_name_pattern": "all"}
-        stored = {key: value for key, value in template.get("extra_vars", {}).items() if key not in answers}
-        text = f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{template['playbook'].removesuffix('.yml')}\n"
-        done = play(text, check=True, arguments=as_awx(tmp_path, answers, stored), allow_warnings=True)
-        wanted = {"leave maintenance after a failure": 2, "health": 2}.get(template["name"], 0)
-        assert done.rc == wanted, template["name"] + done.output
-        assert "etl_health" not in answers or "Second" in done.task()["msg"]
+    templates = {template["name"]: template for template in objects["templates"]}
+    runs = (
+        ["check tenant", "action", "chain", "report", "stop", "enter maintenance", "health"],
+        ["leave maintenance after a failure"],
+    )
+    assert {*runs[0], *runs[1], "leave maintenance"} == set(templates)
+    for names in runs:
+        answers: dict[str, Any] = {
+            "etl_maintenance_record_file": str(tmp_path / "none.json"),
+            "etl_maintenance_record": json.dumps(record),
+            "etl_maintenance_name_pattern": "all",
+        }
+        stored: dict[str, Any] = {}
+        for name in names:
+            answers |= {q["variable"]: needed.get(q["variable"], q.get("default")) for q in questions(templates[name])}
+            stored |= templates[name].get("extra_vars", {})
+        stored = {key: value for key, value in stored.items() if key not in answers}
+        playbooks = [templates[name]["playbook"].removesuffix(".yml") for name in names]
+        done = played_as_awx(play, tmp_path, *playbooks, answers=answers, stored=stored, check=True)
+        # The last one of each run fails, as it should.
+        assert done.rc == 2, done.output
+        wanted = "Second" if "health" in names else "An earlier job of the workflow failed"
+        assert wanted in done.task()["msg"], done.output
     assert simulator.control.counters()["writes"] == 0
 
 
@@ -275,8 +227,7 @@ def test_odd_names_through_every_playbook(
         "check_tenant_probe_write": "no",
     }
     order = ["check_tenant", "etl_action", "deploy", "etl_report", "etl_health", "etl_stop_all"]
-    text = "".join(f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{playbook}\n" for playbook in order)
-    done = play(text, arguments=as_awx(tmp_path, answers), timeout=290, allow_warnings=True)
+    done = played_as_awx(play, tmp_path, *order, answers=answers)
     assert done.rc == 0, done.output
     assert control.counters()["launches_by_etl"] == {1: 2}, "by etl_action, and by the chain of the deployment"
     assert [etl["state"] for etl in control.etls()] == ["ENDED", "SERVICE_ON"], "nothing else was stopped"
@@ -288,16 +239,15 @@ def test_odd_names_through_every_playbook(
     handed_on = json.dumps({**record, "state": "entered", "etls": [{**record["etls"][0], "restored": False}]})
     (tmp_path / "record.json").unlink()
     answers |= {"etl_maintenance_state": "left", "etl_maintenance_record": handed_on}
-    text = "- ansible.builtin.import_playbook: capacityops.bmc_helix.etl_maintenance\n"
-    done = play(text, arguments=as_awx(tmp_path, answers), allow_warnings=True)
+    done = played_as_awx(play, tmp_path, "etl_maintenance", answers=answers)
     assert done.rc == 0, done.output
     assert control.status(1)["state"] == "WAITING"
 
 
-@pytest.mark.parametrize("name", REFUSED)
 def test_a_name_that_becomes_a_boolean_acts_on_no_other_etl(
-    play: Playbook, simulator: SimulatorProcess, tmp_path: Path, name: str
+    play: Playbook, simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
+    name = "off"
     for number, label in enumerate((name, "Other"), 1):
         simulator.control.put_etl(number, name=label, state="RUNNING", duration=None)
     tries: list[tuple[str, dict[str, str]]] = [
@@ -306,8 +256,7 @@ def test_a_name_that_becomes_a_boolean_acts_on_no_other_etl(
         ("etl_stop_all", {"etl_stop_all_name_pattern": name, "etl_stop_all_confirm": "yes"}),
     ]
     for playbook, answers in tries:
-        text = f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{playbook}\n"
-        done = play(text, arguments=as_awx(tmp_path, answers), allow_warnings=True)
+        done = played_as_awx(play, tmp_path, playbook, answers=answers)
         # On ansible-core before 2.19, it is a text.
         assert done.rc == 0 or "is a boolean" in done.task()["msg"], done.output
         other = simulator.control.status(2)["state"]
@@ -322,31 +271,6 @@ def test_an_action_ends_before_its_job(playbook: Playbook, simulator: SimulatorP
     done = playbook("etl_action", {f"etl_action_{key}": value for key, value in answers.items()})
     assert done.rc == 2
     assert [etl["outcome"] for etl in done.task("Act on the ETLs: run")["etls"]] == ["timed_out", "not_tried"]
-
-
-def test_the_last_job_of_a_failure_path_fails_on_purpose(
-    playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path
-) -> None:
-    simulator.control.put_etl(1, name="Service", kind="service", state="SERVICE_OFF")
-    simulator.control.put_etl(2, name="Import", state="RUNNING", duration=600)
-    etl = {"etl_id": 1, "etl_name": "Service", "was": "SERVICE_ON", "service": True}
-    etl |= dict.fromkeys(("scheduled", "interrupted", "schedule_unknown", "restored"), False)
-    left = {
-        "etl_maintenance_state": "left",
-        "etl_maintenance_record": {"format": 1, "state": "entered", "entered_at": "now", "etls": [etl]},
-        "etl_maintenance_record_file": str(tmp_path / "none.json"),
-        "etl_maintenance_then_fail": "The deployment failed.",
-    }
-    stop = {
-        "etl_stop_all_name_pattern": "Import",
-        "etl_stop_all_confirm": "yes",
-        "etl_stop_all_then_fail": "The chain was canceled.",
-    }
-    for name, variables in (("etl_maintenance", left), ("etl_stop_all", stop)):
-        done = playbook(name, variables)
-        assert done.rc == 2
-        assert done.task()["msg"] == variables[f"{name}_then_fail"]
-    assert [simulator.control.status(number)["state"] for number in (1, 2)] == ["SERVICE_ON", "ENDED"]
 
 
 # ---- the role, run against the fake
@@ -365,24 +289,36 @@ def with_awx(fake: FakeAwxServer) -> dict[str, Any]:
 
 
 @pytest.fixture
-def set_up(playbook: Playbook, with_awx: dict[str, Any]) -> Playbook:
-    def run(*, check: bool = False, verbosity: int = 0, **variables: Any) -> Played:
-        return playbook("awx_setup", variables, check=check, verbosity=verbosity, **with_awx)
+def set_up(playbook: Playbook, with_awx: dict[str, Any], tmp_path: Path) -> Playbook:
+    """Run the playbook, as talkative as it can be. Keys and token must not be in its output."""
+
+    def run(*, check: bool = False, **variables: Any) -> Played:
+        # In a file, because the command line itself is in the output.
+        (tmp_path / "variables.json").write_text(json.dumps(variables))
+        file = ("--extra-vars", f"@{tmp_path / 'variables.json'}")
+        done = playbook("awx_setup", arguments=file, check=check, verbosity=4, **with_awx)
+        shown = [key for key in (KEYS["access_key"], KEYS["access_secret_key"], TOKEN) if key in done.output]
+        assert shown == []
+        return done
 
     return run
 
 
 @needs_awx
-def test_set_up_creates_everything_and_a_second_run_changes_nothing(set_up: Playbook, fake: FakeAwxServer) -> None:
+def test_set_up_creates_everything_and_a_second_run_corrects_only_what_differs(
+    set_up: Playbook, play: Playbook, fake: FakeAwxServer, with_awx: dict[str, Any]
+) -> None:
     awx = fake.awx
     awx.create("job_templates", {"name": "My deployment", "organization": 1})
-    done = set_up(**VARIABLES)
+    # AWX takes `false` in a field with choices for "nothing", and keeps the first choice: true.
+    variables = {**VARIABLES, "awx_resources_credential_inputs": {**KEYS, "validate_certs": False}}
+    done = set_up(**variables)
     assert done.rc == 0, done.output
     assert "is not a valid collection reference" not in done.output
 
     kind = awx.one("credential_types", name="BMC Helix Continuous Optimization")
     assert kind["injectors"]["env"]["HELIX_URL"] == "{{ url }}", "AWX must fill it in, not Ansible"
-    assert awx.secrets[awx.one("credentials", name="BMC Helix")["id"]] == KEYS
+    assert awx.secrets[awx.one("credentials", name="BMC Helix")["id"]] == {**KEYS, "validate_certs": "false"}
     localhost = json.loads(awx.one("hosts", name="localhost")["variables"])
     python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     assert localhost == {"ansible_connection": "local", **python}
@@ -412,19 +348,29 @@ def test_set_up_creates_everything_and_a_second_run_changes_nothing(set_up: Play
         "leave success refresh",
     }
 
-    before = awx.state()
-    done = set_up(**VARIABLES)
-    assert done.rc == 0, done.output
-    assert "changed=0 " in done.stdout
-    assert awx.state() == before
-
     # A template that somebody changed by hand is corrected, and a check run only reports it.
+    before = awx.state()
     for check, slices in ((True, 3), (False, 1)):
         templates["stop"]["job_slice_count"] = 3
-        done = set_up(check=check, **VARIABLES)
+        done = set_up(check=check, **variables)
         assert done.rc == 0, done.output
         assert "changed=1 " in done.stdout
         assert templates["stop"]["job_slice_count"] == slices
+    assert awx.state() == before
+
+    # The examples of the guide, with answers that the surveys ask for: "stop" as a failure node, and a schedule.
+    guide = (ROOT / "docs" / "docsite" / "rst" / "guide_awx.rst").read_text(encoding="utf-8")
+    blocks = [block.splitlines() for block in guide.split(".. code-block:: yaml+jinja\n")[1:]]
+    tasks = [line[3:] for lines in blocks for line in takewhile(lambda line: not line or line[0] == " ", lines)]
+    done = play("\n".join(tasks), **with_awx)
+    assert done.rc == 0, done.output
+    schedule = awx.one("schedules")
+    assert "FREQ=DAILY" in schedule["rrule"]
+    node = awx.one("workflow_job_template_nodes", identifier="stop")
+    for template, sent in (("stop", node), ("health", schedule)):
+        survey = awx.surveys[templates[template]["id"]]["spec"]
+        required = {question["variable"] for question in survey if question["required"]}
+        assert required <= set(sent["extra_data"]) <= {question["variable"] for question in survey}
 
 
 @needs_awx
@@ -432,31 +378,26 @@ def test_a_new_organization_gets_a_galaxy_credential_and_an_old_one_is_left_alon
     set_up: Playbook, fake: FakeAwxServer
 ) -> None:
     awx = fake.awx
-    done = set_up(awx_resources_organization="New")
-    assert done.rc == 0, done.output
+    given: dict[str, Any] = {"awx_resources_organization": "New"}
+    assert set_up(check=True, **given).rc == 0
+    assert awx.writes == []
+    assert set_up(**given).rc == 0
     new = awx.one("organizations", name="New")["id"]
     galaxy = awx.one("credentials", name="Ansible Galaxy")["id"]
     assert awx.links["organizations", new, "galaxy_credentials"] == [galaxy]
     assert ("organizations", 1, "galaxy_credentials") not in awx.links
-    # Little was given, so little was created; no credential is attached that does not exist.
+    # Little was given, so little was created, and no credential is attached that does not exist.
     created = {template["name"] for template in awx.objects["job_templates"].values()}
     assert created == {f"Helix ETL: {name}" for name in ALWAYS}
     assert awx.objects["workflow_job_templates"] == {}
     assert not any(others for (kind, _id, _how), others in awx.links.items() if kind == "job_templates")
 
-
-@needs_awx
-@pytest.mark.parametrize(("given", "kept"), [(False, "false"), ("no", "false"), (True, "true"), ("", "true")])
-def test_a_boolean_for_the_tls_field_becomes_its_word(
-    set_up: Playbook, fake: FakeAwxServer, given: Any, kept: str
-) -> None:
-    """AWX takes `false` in a field with choices for "nothing", and keeps the first choice: true."""
-    variables = {"awx_resources_credential_inputs": {**KEYS, "validate_certs": given}}
-    done = set_up(**variables)
-    assert done.rc == 0, done.output
-    inputs = fake.awx.one("credentials", name="BMC Helix")["inputs"]
-    assert (inputs.get("validate_certs") or "true") == kept
-    assert given == "" or "changed=0 " in set_up(**variables).stdout
+    given |= {"awx_resources_secure_logging": False, "awx_resources_update_secrets": True}
+    assert set_up(awx_resources_credential_inputs={**KEYS, "validate_certs": ""}, **given).rc == 0
+    credential = awx.one("credentials", name="BMC Helix")
+    assert credential["inputs"]["validate_certs"] == "true"
+    attached = [others for (kind, _id, _how), others in awx.links.items() if kind == "job_templates"]
+    assert attached == [[credential["id"]]] * len(ALWAYS)
 
 
 @pytest.mark.smoke
@@ -465,33 +406,10 @@ def test_a_check_run_on_an_empty_controller_reports_what_would_be_created(
     set_up: Playbook, fake: FakeAwxServer
 ) -> None:
     fake.awx.create("job_templates", {"name": "My deployment", "organization": 1})
-    for organization, template in (("Default", "My deployment"), ("New", "")):
-        variables = {**VARIABLES, "awx_resources_organization": organization, "awx_resources_deploy_template": template}
-        done = set_up(check=True, **variables)
-        assert done.rc == 0, done.output
-        assert "check mode cannot check" in done.output
-    assert fake.awx.writes == []
-
-
-@needs_awx
-def test_the_examples_of_the_guide(
-    set_up: Playbook, play: Playbook, fake: FakeAwxServer, with_awx: dict[str, Any]
-) -> None:
-    """The template "stop" as a failure node, and a schedule. Each answer must be one that the survey asks for."""
-    assert set_up(**{**VARIABLES, "awx_resources_deploy_template": ""}).rc == 0
-    guide = (ROOT / "docs" / "docsite" / "rst" / "guide_awx.rst").read_text(encoding="utf-8")
-    blocks = [block.splitlines() for block in guide.split(".. code-block:: yaml+jinja\n")[1:]]
-    tasks = [line[3:] for lines in blocks for line in takewhile(lambda line: not line or line[0] == " ", lines)]
-    done = play("\n".join(tasks), **with_awx)
+    done = set_up(check=True, **VARIABLES)
     assert done.rc == 0, done.output
-    node = fake.awx.one("workflow_job_template_nodes", identifier="stop")
-    schedule = fake.awx.one("schedules")
-    assert "FREQ=DAILY" in schedule["rrule"]
-    for template, sent in (("stop", node), ("health", schedule)):
-        survey = fake.awx.surveys[fake.awx.one("job_templates", name=f"Helix ETL: {template}")["id"]]
-        assert set(sent["extra_data"]) <= {question["variable"] for question in survey["spec"]}
-        required = {question["variable"] for question in survey["spec"] if question["required"]}
-        assert required <= set(sent["extra_data"])
+    assert "check mode cannot check" in done.output
+    assert fake.awx.writes == []
 
 
 def test_a_project_of_this_repository_brings_the_collection(environment: dict[str, str], tmp_path: Path) -> None:
@@ -521,34 +439,26 @@ def test_a_project_of_this_repository_brings_the_collection(environment: dict[st
     assert not (installed / "collections").exists()
 
 
+WRONG: list[tuple[dict[str, Any], str]] = [
+    # A workflow without its deployment could be launched, and would stop every ETL and succeed.
+    (VARIABLES, "There is no job template My deployment"),
+    ({"awx_resources_collection": "ansible.controller"}, "The collection ansible.controller is not installed."),
+    ({"awx_resources_wait_timeout": 86400}, "must be larger than awx_resources_wait_timeout"),
+    ({"awx_resources_deploy_template": "Mine"}, "needs awx_resources_maintenance"),
+    ({"awx_resources_maintenance": {"etl_maintenance_set_stats": False}}, "must be true"),
+    ({"awx_resources_credential_inputs": {**KEYS, "acces_key": "x"}}, "acces_key"),
+]
+
+
 @needs_awx
-@pytest.mark.parametrize("secure", [True, False])
-def test_the_keys_are_not_shown(playbook: Playbook, with_awx: dict[str, Any], tmp_path: Path, secure: bool) -> None:
-    (tmp_path / "keys.json").write_text(json.dumps({"awx_resources_credential_inputs": KEYS}))
-    variables = {"awx_resources_secure_logging": secure, "awx_resources_update_secrets": True}
-    file = ("--extra-vars", f"@{tmp_path / 'keys.json'}")
-    done = playbook("awx_setup", variables, arguments=file, verbosity=4, **with_awx)
-    assert done.rc == 0, done.output
-    assert [secret for secret in (KEYS["access_key"], KEYS["access_secret_key"], TOKEN) if secret in done.output] == []
-
-
-@pytest.mark.parametrize(
-    ("variables", "message"),
-    [
-        # A workflow without its deployment could be launched, and would stop every ETL and succeed.
-        pytest.param(VARIABLES, "There is no job template My deployment", marks=needs_awx),
-        ({"awx_resources_collection": "ansible.controller"}, "The collection ansible.controller is not installed."),
-        ({"awx_resources_wait_timeout": 86400}, "must be larger than awx_resources_wait_timeout"),
-        ({"awx_resources_deploy_template": "Mine"}, "needs awx_resources_maintenance"),
-        ({"awx_resources_maintenance": {"etl_maintenance_set_stats": False}}, "must be true"),
-        ({"awx_resources_credential_inputs": {**KEYS, "acces_key": "x"}}, "acces_key"),
-    ],
-)
-def test_what_cannot_work_is_refused_first(
-    set_up: Playbook, fake: FakeAwxServer, variables: dict[str, Any], message: str
-) -> None:
-    done = set_up(verbosity=3, **variables)
-    assert done.rc == 2
-    assert message in str(done.task().result)
+def test_what_cannot_work_is_refused_first(play: Playbook, fake: FakeAwxServer, with_awx: dict[str, Any]) -> None:
+    include = {"name": "capacityops.bmc_helix.awx_resources"}
+    tasks: list[dict[str, Any]] = []
+    for number, (variables, _message) in enumerate(WRONG):
+        told = {"name": f"Told {number}", "ansible.builtin.debug": {"msg": "{{ ansible_failed_result }}"}}
+        tasks.append({"block": [{"ansible.builtin.include_role": include, "vars": variables}], "rescue": [told]})
+    done = play(tasks, **with_awx)
+    for number, (_variables, message) in enumerate(WRONG):
+        assert message in str(done.task(f"Told {number}")["msg"])
     assert KEYS["access_secret_key"] not in done.output
     assert fake.awx.writes == []

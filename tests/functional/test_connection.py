@@ -60,7 +60,7 @@ def variables(form: str, connection: dict[str, str], folder: Any) -> dict[str, A
     return {"vars": record, "module_defaults": {"group/capacityops.bmc_helix.helix": connection}}
 
 
-@pytest.mark.parametrize("form", [pytest.param("variables", marks=pytest.mark.smoke), "module_defaults"])
+@pytest.mark.parametrize("form", ["variables", "module_defaults"])
 def test_modules_and_roles_share_one_connection(run: Run, form: str, simulator: SimulatorProcess) -> None:
     done = run(f"{MODULE}\n{ROLES}", form)
     assert done.rc == 0, done.output

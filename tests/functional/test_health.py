@@ -182,23 +182,11 @@ def check_metrics(path: Path) -> None:
 
 
 @pytest.mark.full
-def test_defaults_need_no_options(playbook: Playbook, simulator: SimulatorProcess) -> None:
-    a_night(simulator.control)
-    done = playbook("etl_health")
-    assert done.rc == 0, done.output
-    line = shown(done)[-1]
-    assert line == "8 ETLs: 1 failed, 1 stale, 1 unknown, 1 never ran, 1 warning, 3 healthy."
-    result = done.task(f"{ROLE} : Publish the result")["ansible_facts"]["etl_health_result"]
-    assert result["etl_ids"]["failed"] == [3]
-    assert result["counts"]["healthy"] == 3
-
-
-@pytest.mark.full
 @pytest.mark.every_core
 def test_what_a_survey_sends(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
     """Ansible 2.19 and later read the answers of a survey as YAML: a number, a boolean, and nothing."""
-    simulator.control.put_etl(1, name="2024", state="ENDED", last_exec_age=600)
-    simulator.control.put_etl(2, name="Other", state="ENDED", last_exec_age=600)
+    for etl_id, name, exit_code in ((1, "2024", "OK"), (2, "Other", "OK"), (3, "Failed", "ERROR")):
+        simulator.control.put_etl(etl_id, name=name, state="ENDED", exit_code=exit_code, last_exec_age=600)
     answers = {
         "etl_health_name_pattern": 2024,
         "etl_health_expectations": '[{"name_pattern": "2*", "max_age": 60}]',
@@ -216,28 +204,35 @@ def test_what_a_survey_sends(playbook: Playbook, simulator: SimulatorProcess, tm
     nothing = dict.fromkeys(("name_pattern", "expectations", "fail_on", "max_age", "title", "all_rows"))
     done = playbook("etl_health", {f"etl_health_{name}": value for name, value in nothing.items()})
     assert done.rc == 0, done.output
-    assert shown(done)[-1] == "2 ETLs: 2 healthy."
+    assert shown(done)[-1] == "3 ETLs: 1 failed, 2 healthy."
+    result = done.task(f"{ROLE} : Publish the result")["ansible_facts"]["etl_health_result"]
+    assert result["etl_ids"]["failed"] == [3]
+    assert result["counts"]["healthy"] == 2
 
 
-@pytest.mark.parametrize(
-    ("variables", "message"),
-    [
-        (
-            {"etl_health_expectations": [{"name_pattern": "*", "max_agee": 1}]},
-            "Expectation 1 has unknown keys: max_agee",
-        ),
-        ({"etl_health_max_age": "soon"}, "max_age is 'soon', which is not a duration"),
-        ({"etl_health_fail_on": ["late"]}, "fail_on has unknown words: late"),
-        ({"etl_health_prometheus": "/tmp/metrics"}, "must end in .prom"),
-        ({"etl_health_chain_file": "/nowhere"}, "must be a file on the control node"),
-    ],
-)
-def test_bad_options_send_nothing(
-    playbook: Playbook, simulator: SimulatorProcess, variables: dict[str, Any], message: str
-) -> None:
-    done = playbook("etl_health", variables)
-    assert done.rc == 2
-    assert message in done.output
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"etl_health_expectations": [{"name_pattern": "*", "max_agee": 1}]}, "Expectation 1 has unknown keys: max_agee"),
+    ({"etl_health_max_age": "soon"}, "max_age is 'soon', which is not a duration"),
+    ({"etl_health_fail_on": ["late"]}, "fail_on has unknown words: late"),
+    ({"etl_health_prometheus": "/tmp/metrics"}, "must end in .prom"),
+    ({"etl_health_chain_file": "/nowhere"}, "must be a file on the control node"),
+]
+
+
+def reasons(play: Playbook, cases: list[tuple[dict[str, Any], str]]) -> list[str]:
+    """Run the role with each of these variables in one play; it must fail each time."""
+    tasks: list[dict[str, Any]] = []
+    for number, (variables, _message) in enumerate(cases):
+        include = {"ansible.builtin.include_role": {"name": ROLE}, "vars": variables}
+        told = {"name": f"Told {number}", "ansible.builtin.debug": {"msg": "{{ ansible_failed_result }}"}}
+        tasks.append({"block": [include], "rescue": [told]})
+    done = play(tasks)
+    return [str(done.task(f"Told {number}")["msg"]) for number in range(len(cases))]
+
+
+def test_bad_options_send_nothing(play: Playbook, simulator: SimulatorProcess) -> None:
+    for (_variables, message), reason in zip(WRONG, reasons(play, WRONG)):
+        assert message in reason
     assert simulator.control.requests() == []
 
 
@@ -253,39 +248,33 @@ def test_check_mode_writes_nothing(playbook: Playbook, simulator: SimulatorProce
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("form", ["html", "csv", "prometheus"])
-def test_a_full_disk_leaves_the_old_file(
-    playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path, form: str
-) -> None:
+def test_a_full_disk_leaves_the_old_files(play: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", disk], check=False, capture_output=True)
-    if mounted.returncode:
+    targets = {form: disk / f"{form}.prom" for form in ("html", "csv", "prometheus")}
+    cases = [({f"etl_health_{form}": str(path)}, "No space left on device") for form, path in targets.items()]
+    missing = f"{tmp_path}/none"
+    cases.append(({"etl_health_csv": f"{missing}/t.csv"}, f"Destination directory {missing} does not exist"))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("only root can mount a small disk")
     try:
-        target = disk / "report.prom"
-        target.write_text("old")
+        for path in targets.values():
+            path.write_text("old")
         (disk / "filler").write_bytes(b"x" * 4096)
         simulator.control.put_etl(1, name="x" * 5000, state="ENDED")
-        done = playbook("etl_health", {f"etl_health_{form}": str(target)})
-        assert done.rc == 2
-        assert "No space left on device" in done.output
-        assert target.read_text() == "old"
-        assert sorted(path.name for path in disk.iterdir()) == ["filler", "report.prom"]
+        for (_variables, message), reason in zip(cases, reasons(play, cases)):
+            assert message in reason
+        assert {path.read_text() for path in targets.values()} == {"old"}
+        assert {path.name for path in disk.iterdir()} == {"filler", *(path.name for path in targets.values())}
     finally:
         subprocess.run(["umount", disk], check=True)
-
-
-@pytest.mark.full
-def test_a_folder_that_is_missing(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
-    done = playbook("etl_health", {"etl_health_csv": str(tmp_path / "none" / "t.csv")})
-    assert done.rc == 2
-    assert f"Destination directory {tmp_path}/none does not exist" in done.output
 
 
 # ---- etl_report
 
 
+@pytest.mark.full
 def test_etl_report_shows_states_and_the_last_chain(
     playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
@@ -319,7 +308,6 @@ def test_etl_report_shows_states_and_the_last_chain(
         assert told[told.index(step) + 1] == outcome
 
 
-@pytest.mark.full
 def test_etl_report_fails_if_a_state_is_missing(
     playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ import json
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import pytest
 
@@ -21,8 +21,6 @@ from tests.simulator.client import Control, SimulatorProcess
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 Maintenance = Callable[..., Played]
 ROLE = "capacityops.bmc_helix.etl_maintenance"
-RESULT = f"{ROLE} : Publish the result"
-ALL = {"etl_maintenance_name_pattern": "*"}
 
 
 @pytest.fixture
@@ -32,28 +30,44 @@ def record(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def maintenance(play: Callable[..., Played], simulator: SimulatorProcess, record: Path) -> Maintenance:
-    """Take these states one after the other in one play: `maintenance("entered", "left")`."""
+    """Take these states in one play, whatever becomes of the others: `maintenance("entered", {…}, at(…), "left")`.
+
+    A dictionary with `state` has variables of its own; any other is a task. `Told N` has the message of a failure.
+    """
     scene(simulator.control)
 
-    def run(*states: str, check: bool = False, **variables: Any) -> Played:
-        tasks = [
-            {
-                "name": f"Go to {state}",
-                "ansible.builtin.include_role": {"name": ROLE},
-                "vars": {"etl_maintenance_state": state},
-            }
-            for state in states
-        ]
+    def run(*steps: Union[str, dict[str, Any]], check: bool = False) -> Played:
+        tasks: list[dict[str, Any]] = []
+        for number, step in enumerate(steps):
+            given = {"state": step} if isinstance(step, str) else step
+            if "state" not in given:
+                tasks.append(given)
+                continue
+            variables = {f"etl_maintenance_{name}": value for name, value in given.items()}
+            include = {"ansible.builtin.include_role": {"name": ROLE}, "vars": variables}
+            told = {"name": f"Told {number}", "ansible.builtin.debug": {"msg": "{{ ansible_failed_result.msg }}"}}
+            tasks.append({"block": [include], "rescue": [told]})
         common = {
             "etl_maintenance_record_file": str(record),
+            "etl_maintenance_name_pattern": "*",
             "etl_maintenance_poll_interval": 1,
             "etl_maintenance_secure_logging": False,
-            "etl_maintenance_wait_timeout": 20,
-            "etl_maintenance_kill_after": 5,
+            "etl_maintenance_wait_timeout": 6,
+            "etl_maintenance_kill_after": 2,
         }
-        return play(tasks, check=check, timeout=250, variables={**common, **ALL, **variables})
+        done = play(tasks, check=check, timeout=250, variables=common)
+        assert done.rc == 0, done.output
+        return done
 
     return run
+
+
+def at(etl_id: int, method: str = "PATCH", **facts: Any) -> dict[str, Any]:
+    """A task that changes an ETL of the simulator."""
+    address = f"{{{{ lookup('ansible.builtin.env', 'HELIX_URL') }}}}/_simulator/etls/{etl_id}"
+    trust = "{{ lookup('ansible.builtin.env', 'HELIX_CA_PATH') }}"
+    uri = {"url": address, "ca_path": trust, "method": method, "body_format": "json", "body": facts}
+    return {"name": f"{method} {etl_id}", "ansible.builtin.uri": {**uri, "status_code": [200, 201, 204]}}
 
 
 def scene(control: Control) -> None:
@@ -71,11 +85,8 @@ def states(control: Control) -> dict[int, Any]:
 
 
 def results(played: Played) -> list[dict[str, Any]]:
-    return [
-        task["ansible_facts"]["etl_maintenance_result"]
-        for task in played.tasks
-        if task.task == RESULT and task.status == "ok"
-    ]
+    facts = [task.result.get("ansible_facts", {}) for task in played.tasks]
+    return [fact["etl_maintenance_result"] for fact in facts if "etl_maintenance_result" in fact]
 
 
 IDLE = {1: "SERVICE_OFF", 2: "SERVICE_OFF", 3: "ENDED", 4: "ENDED", 5: "ENDED", 6: "ENDED", 7: None}
@@ -89,164 +100,110 @@ def test_entering_stops_everything_and_leaving_puts_it_back(
     control = simulator.control
     # A text of the server is never a template.
     control.patch_etl(1, name="Service {{ 6 * 7 }} on")
-    done = maintenance("entered")
-    assert done.rc == 0, done.output
-    assert states(control) == IDLE
-    assert stat.S_IMODE(record.stat().st_mode) == 0o600
-    kept = {etl["etl_id"]: etl for etl in json.loads(record.read_text())["etls"]}
-    assert {i: etl["was"] for i, etl in kept.items()} == {
-        1: "SERVICE_ON", 2: "SERVICE_OFF", 3: "WAITING", 4: "RUNNING", 5: "RUNNING", 6: "ENDED", 7: None,
-    }  # fmt: skip
+    left = {"state": "left", "name_pattern": ""}
+    done = maintenance("entered", left, left)
+    entered, first, second = results(done)
+    assert (entered["failed"], entered["changed"], entered["notes"]) == (False, True, [])
+    kept = {etl["etl_id"]: etl for etl in entered["record"]["etls"]}
+    was = ["SERVICE_ON", "SERVICE_OFF", "WAITING", "RUNNING", "RUNNING", "ENDED", None]
+    assert [etl["was"] for etl in kept.values()] == was
     assert [i for i, etl in kept.items() if etl["scheduled"]] == [3, 4]
     assert [i for i, etl in kept.items() if etl["interrupted"]] == [4, 5]
     assert [i for i, etl in kept.items() if etl["service"]] == [1]
-    assert simulator.access_key not in record.read_text()
-    (result,) = results(done)
-    assert result["changed"] is True
-    assert result["record"] == json.loads(record.read_text())
-    assert result["notes"] == []
-    assert "Service {{ 6 * 7 }} on: The service ETL 1 is off." in done.task(f"{ROLE} : Show the result")["msg"]
+    assert "Service {{ 6 * 7 }} on: The service ETL 1 is off." in done.output
+    sent = [(entry["exchange"], entry["etl_id"]) for entry in control.requests() if entry["write"]]
+    assert sorted(sent[:5]) == [("kill", 3), ("kill", 4), ("stop", 1), ("stop", 4), ("stop", 5)]
 
-    done = maintenance("left", "left", etl_maintenance_name_pattern="")
-    assert done.rc == 0, done.output
     assert states(control) == BACK
-    first, second = results(done)
     assert (first["failed"], first["changed"], second["changed"]) == (False, True, False)
     assert len(first["notes"]) == 2
     assert "not repeated" in first["notes"][0]
     assert second["msg"].startswith("Maintenance was left before")
-    assert json.loads(record.read_text())["state"] == "left"
     assert control.counters()["launches_by_etl"] == {1: 1}, "only the service was started again"
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+    assert json.loads(record.read_text()) == {**second["record"], "state": "left"}
+    assert simulator.access_key not in record.read_text()
 
 
-def test_what_does_not_stop_is_red_and_the_rest_is_idle(
+def test_what_does_not_stop_or_cannot_be_restored_is_reported_and_kept(
     maintenance: Maintenance, simulator: SimulatorProcess, record: Path
 ) -> None:
-    simulator.control.patch_etl(5, stop_effect="ignored", kill_effect="ignored", state="RUNNING")
-    done = maintenance("entered", etl_maintenance_wait_timeout=6, etl_maintenance_kill_after=2)
-    assert done.rc == 2
-    assert states(simulator.control) == {**IDLE, 5: "RUNNING"}
-    message = done.task()["msg"]
-    assert "Maintenance is not entered" in message
-    assert "ETL 5 (Running once) is not idle: RUNNING." in message
-    assert json.loads(record.read_text())["state"] == "entered"
-    # What was recorded can be put back, whatever is still running.
-    assert maintenance("left").rc == 0
-    assert states(simulator.control) == {**BACK, 5: "RUNNING"}
-
-
-def test_leaving_reports_what_it_cannot_restore_and_keeps_it(
-    maintenance: Maintenance, simulator: SimulatorProcess, record: Path
-) -> None:
+    """Also: a canceled workflow that is launched again finds ETLs idle, and restores the first state."""
     control = simulator.control
-    assert maintenance("entered").rc == 0
-    control.delete_etl(3)
-    control.patch_etl(4, name="Somebody else's")
-    control.patch_etl(1, engine="refuses")
-    done = maintenance("left")
-    assert done.rc == 2
-    assert "Not everything could be restored" in done.task()["msg"]
-    result = results(done)[0]
-    assert sorted(etl["etl_id"] for etl in result["not_restored"]) == [1, 3, 4]
-    assert states(control)[4] == "ENDED"
-    control.patch_etl(1, engine="active")
-    done = maintenance("left")
-    assert done.rc == 2
-    assert states(control)[1] == "SERVICE_ON"
-    assert sorted(etl["etl_id"] for etl in results(done)[0]["not_restored"]) == [3, 4]
-    control.put_etl(3, name="Scheduled", state="ENDED", kind="periodic")
-    control.patch_etl(4, name="Running, periodic")
-    assert maintenance("left").rc == 0
-    assert states(control) == BACK
-    assert json.loads(record.read_text())["state"] == "left"
+    control.patch_etl(5, stop_effect="ignored", kill_effect="ignored", state="RUNNING")
+    done = maintenance(
+        "entered",
+        at(5, stop_effect="stops"),
+        at(2, state="SERVICE_ON"),
+        "entered",
+        at(3, "DELETE"),
+        at(4, name="Somebody else's"),
+        at(1, engine="refuses"),
+        "left",
+        at(1, engine="active"),
+        at(3, "PUT", name="Scheduled", state="ENDED", kind="periodic"),
+        "left",
+    )
+    failed, entered, partly, left = results(done)
+    assert "Maintenance is not entered" in done.task("Told 0")["msg"]
+    assert "ETL 5 (Running once) is not idle: RUNNING." in done.task("Told 0")["msg"]
+    assert [failed["record"]["state"], entered["failed"]] == ["entered", False]
+    assert sorted(etl["etl_id"] for etl in partly["not_restored"]) == [1, 3, 4]
+    assert "Not everything could be restored" in done.task("Told 7")["msg"]
+    assert [etl["etl_id"] for etl in left["not_restored"]] == [4]
+    assert states(control) == {**BACK, 2: "SERVICE_ON", 4: "ENDED"}
+    assert json.loads(record.read_text())["state"] == "entered"
 
 
-def test_a_canceled_workflow_that_is_launched_again_restores_the_first_state(
-    maintenance: Maintenance, simulator: SimulatorProcess, record: Path
-) -> None:
-    """The file is in a folder that outlives the job, such as one that AWX mounts into its containers."""
-    assert maintenance("entered").rc == 0
-    # Canceled here, so nobody has left. A second launch finds every ETL idle; meanwhile somebody turned a service on.
-    simulator.control.patch_etl(2, state="SERVICE_ON")
-    done = maintenance("entered", "left")
-    assert done.rc == 0, done.output
-    assert states(simulator.control) == {**BACK, 2: "SERVICE_ON"}
-    assert json.loads(record.read_text())["state"] == "left"
-
-
-def test_check_mode_changes_nothing(maintenance: Maintenance, simulator: SimulatorProcess, record: Path) -> None:
-    before = states(simulator.control)
-    done = maintenance("entered", check=True)
-    assert done.rc == 0, done.output
-    assert states(simulator.control) == before
-    assert not record.exists()
-    assert results(done)[0]["msg"].startswith("Maintenance would be entered")
-    assert maintenance("entered").rc == 0
-    kept = record.read_text()
-    done = maintenance("left", check=True)
-    assert done.rc == 0, done.output
-    assert states(simulator.control) == IDLE
-    assert record.read_text() == kept
-    assert {entry["outcome"] for entry in results(done)[0]["etls"]} == {"would_run", "would_schedule"}
-
-
-def test_a_record_can_be_handed_on_without_a_file(
+def test_check_mode_changes_nothing_and_a_record_is_handed_on_without_a_file(
     maintenance: Maintenance, simulator: SimulatorProcess, record: Path
 ) -> None:
     """In AWX a later job has no file of this one, but the stats, as an extra variable."""
-    done = maintenance("entered", etl_maintenance_set_stats=True)
+    before = states(simulator.control)
+    done = maintenance("entered", check=True)
+    assert states(simulator.control) == before
+    assert not record.exists()
+    assert results(done)[0]["msg"].startswith("Maintenance would be entered")
+    done = maintenance({"state": "entered", "set_stats": True})
     stats = done.task(f"{ROLE} : Publish the record for a workflow")["ansible_stats"]["data"]
     assert list(stats) == ["etl_maintenance_record"]
     assert isinstance(stats["etl_maintenance_record"], str), "AWX would change the types of a structure"
+    assert states(simulator.control) == IDLE
     record.unlink()
-    done = maintenance("left", **stats)
-    assert done.rc == 0, done.output
-    assert states(simulator.control) == BACK
+    done = maintenance({"state": "left", "record": stats["etl_maintenance_record"]}, check=True)
+    assert states(simulator.control) == IDLE
+    assert not record.exists()
+    assert {entry["outcome"] for entry in results(done)[0]["etls"]} == {"would_run", "would_schedule"}
 
 
-@pytest.mark.parametrize("content", ["not JSON", '{"format": 2, "etls": []}'])
-def test_a_strange_record_is_never_overwritten(
-    maintenance: Maintenance, simulator: SimulatorProcess, record: Path, content: str
+def test_what_cannot_be_entered_or_left_sends_nothing(
+    maintenance: Maintenance, simulator: SimulatorProcess, tmp_path: Path, record: Path
 ) -> None:
-    record.write_text(content)
-    done = maintenance("entered")
-    assert done.rc == 2
-    assert "is not a record of this role" in done.task()["msg"]
-    assert record.read_text() == content
+    """A host that cannot be reached is a failure that can be rescued; with the record at hand, ETLs are restored."""
+    strange = tmp_path / "strange.json"
+    strange.write_text("not JSON")
+    service = {"etl_id": 1, "etl_name": "Service on", "was": "SERVICE_ON", "service": True}
+    service |= dict.fromkeys(("scheduled", "interrupted", "schedule_unknown", "restored"), False)
+    given = {"format": 1, "state": "entered", "entered_at": "now", "etls": [service]}
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"record_file": str(strange)}, "is not a record of this role"),
+        ({"etl_id": [1]}, "exactly one of"),
+        ({"name_pattern": "nothing*"}, "No ETL has a name like nothing*"),
+        ({"record_file": f"{tmp_path}/nowhere/x"}, "Maintenance is not entered. Destination directory"),
+        (
+            {"record_host": "gone.invalid"},
+            "on gone.invalid, which cannot be reached, so nothing was stopped",
+        ),
+    ]
+    done = maintenance(*({"state": "entered", **variables} for variables, _message in cases))
+    for number, (_variables, message) in enumerate(cases):
+        assert message in done.task(f"Told {number}")["msg"]
     assert simulator.control.counters()["writes"] == 0
+    assert strange.read_text() == "not JSON"
+    assert results(done)[3]["failed"] is True
+    assert len(results(done)[3]["record"]["etls"]) == 7
 
-
-def test_the_choice_must_be_clear_and_fit_something(maintenance: Maintenance, simulator: SimulatorProcess) -> None:
-    done = maintenance("entered", etl_maintenance_etl_id=[1])
-    assert "exactly one of" in done.task()["msg"]
-    done = maintenance("entered", etl_maintenance_name_pattern="nothing*")
-    assert "No ETL has a name like nothing*" in done.task()["msg"]
-    assert simulator.control.counters()["writes"] == 0
-
-
-def test_a_folder_that_is_not_there_stops_nothing(
-    maintenance: Maintenance, simulator: SimulatorProcess, tmp_path: Path
-) -> None:
-    done = maintenance("entered", etl_maintenance_record_file=str(tmp_path / "nowhere" / "record.json"))
-    assert done.rc == 2
-    assert done.task()["msg"].startswith("Maintenance is not entered. Destination directory")
-    published = done.task(f"{ROLE} : Publish the reason of the failure")["ansible_facts"]["etl_maintenance_result"]
-    assert published["failed"] is True
-    assert len(published["record"]["etls"]) == 7
-    assert simulator.control.counters()["writes"] == 0
-
-
-def test_a_host_with_the_record_that_cannot_be_reached_is_a_failure_that_can_be_rescued(
-    maintenance: Maintenance, simulator: SimulatorProcess, record: Path
-) -> None:
-    gone = {"etl_maintenance_record_host": "gone.invalid"}
-    done = maintenance("entered", **gone)
-    assert done.rc == 2, done.output
-    assert "on gone.invalid, which cannot be reached, so nothing was stopped or restored" in done.task()["msg"]
-    assert simulator.control.counters()["writes"] == 0
-    # With the record at hand, the ETLs are put back all the same.
-    assert maintenance("entered").rc == 0
-    done = maintenance("left", etl_maintenance_record=json.loads(record.read_text()), **gone)
-    assert done.rc == 2, done.output
-    assert "The ETLs were restored as far as possible" in done.task()["msg"]
-    assert states(simulator.control) == BACK
+    simulator.control.patch_etl(1, state="SERVICE_OFF")
+    done = maintenance({"state": "left", "record": given, "record_host": "gone.invalid"})
+    assert "The ETLs were restored as far as possible" in done.task("Told 0")["msg"]
+    assert states(simulator.control)[1] == "SERVICE_ON"

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
@@ -40,9 +39,9 @@ from tests.functional.network.secrets import (
 from tests.functional.support import INVENTORY, TaskResult, base_environment
 
 # A module takes seconds where others use the machine too, and there are thirty runs of one.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.full, pytest.mark.every_core, pytest.mark.timeout(400)]
 
-CORES = [".".join(ansible_version.split(".")[:2])]
+CORE = ".".join(ansible_version.split(".")[:2])
 # Core's own masks, and ours.
 MASKS = ("********", "$REDACTED$", "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER")
 
@@ -250,15 +249,8 @@ def parrot() -> Iterator[Parrot]:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, parrot: Parrot) -> Iterator[dict[str, Future[Run]]]:
-    """All cores at the same time; a run that could not be made raises where it is asked for."""
-    with ThreadPoolExecutor(len(CORES)) as pool:
-        yield {core: pool.submit(_play, core, tmp_path_factory.mktemp("leaks"), parrot) for core in CORES}
-
-
-@pytest.fixture(scope="module", params=CORES)
-def run(request: pytest.FixtureRequest, runs: dict[str, Future[Run]]) -> Run:
-    return runs[request.param].result()
+def run(tmp_path_factory: pytest.TempPathFactory, parrot: Parrot) -> Run:
+    return _play(CORE, tmp_path_factory.mktemp("leaks"), parrot)
 
 
 def _play(core: str, folder: Path, parrot: Parrot) -> Run:
@@ -410,15 +402,15 @@ def _around(text: str) -> Optional[str]:
     return text[max(0, at - 400) : at + 100] if at >= 0 else text[:300]
 
 
+@pytest.mark.smoke
 def test_core_masks_what_the_lookup_learned(parrot: Parrot, play: Callable[..., Any]) -> None:
     """From 2.22 on a token that a lookup returned is masked wherever it is printed, because we registered it."""
-    ansible = pytest.importorskip("ansible.release")
     done = play(
         "- ansible.builtin.debug:\n    msg: the token is {{ lookup('capacityops.bmc_helix.jwt_token') }}\n",
         env={"HELIX_URL": parrot.url(), "HELIX_ALLOW_HTTP": "true", "HELIX_ACCESS_KEY": ACCESS_KEY}
         | {"HELIX_ACCESS_SECRET_KEY": ACCESS_SECRET_KEY, "HELIX_CA_PATH": None},
         allow_secrets=True,
     )
-    newest = tuple(map(int, ansible.__version__.split(".")[:2])) >= (2, 22)
+    newest = tuple(map(int, CORE.split("."))) >= (2, 22)
     assert ("json_web_token" in found_in(done.output)) != newest
     assert ("$REDACTED$" in done.output) == newest

@@ -279,9 +279,13 @@ def test_profile_that_cannot_be_written(check: Callable[..., Done], tmp_path: Pa
 
 def test_playbook(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
     simulator.control.put_etl(321, state="ENDED")
-    played = play("- import_playbook: capacityops.bmc_helix.check_tenant")
-    assert played.rc == 0, played.output
-    assert "1 states were read" in played.stdout
-    played = play("- import_playbook: capacityops.bmc_helix.check_tenant", env={"HELIX_ACCESS_KEY": "wrong-key-0123"})
+    played = play(
+        """
+        - import_playbook: capacityops.bmc_helix.check_tenant
+        - import_playbook: capacityops.bmc_helix.check_tenant
+          vars: {bmc_helix_connection: {access_key: wrong-key-0123}}
+        """
+    )
     assert played.rc != 0
+    assert "1 states were read" in played.stdout
     assert "Check access_key and access_secret_key" in played.task("Verify that no check failed")["msg"]

@@ -2,18 +2,16 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The repository: what goes into the tarball, what the Makefile finds on a bare machine, what the demo runs."""
+"""The repository: what goes into the tarball, and what the Makefile finds on a bare machine."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.functional.support import ROOT, run_ansible
 
@@ -80,24 +78,3 @@ def test_the_tarball_has_the_simulator_and_no_junk(checkout: Path, environment: 
         "pyproject.toml",
     )
     assert [name for name in names if name.startswith(unwanted) or name.endswith((".pyc", ".tar.gz"))] == []
-
-
-def test_every_playbook_is_in_the_demo() -> None:
-    variants = yaml.safe_load((ROOT / "tests/demo/variants.yml").read_text("utf-8"))
-    runs = [run for variant in variants.values() for run in variant["runs"]]
-    assert {run["playbook"] for run in runs} == {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
-
-
-def test_every_command_is_documented_and_exists() -> None:
-    makefile, nox, testing = (
-        ROOT.joinpath(name).read_text("utf-8") for name in ("Makefile", "noxfile.py", "TESTING.md")
-    )
-    (listed,) = re.findall(r"^SESSIONS := ((?:.*\\\n)*.*)$", makefile, re.MULTILINE)
-    sessions = {name.replace("_", "-") for name in re.findall(r"^@command\n(?:@.*\n)?def (\w+)", nox, re.MULTILINE)}
-    assert {*listed.replace("\\", "").split()} == {*sessions, "lint"} - {"linters"}
-    named = set(
-        re.findall(
-            r"(?:`|^|=\S+ )make ([a-z-]+)", testing + (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE
-        )
-    )
-    assert named <= {*sessions, "lint", "help", "nox", "bench", "demo-stop", "clean"}
