@@ -141,8 +141,9 @@ def test_a_baseline_without_a_time_keeps_the_time_that_was_seen_before():
 
 
 def test_replicas_that_disagree_on_the_end_are_heard_until_they_agree():
-    w = World({"lags": (0.0, 0.0, 0.0, 1.0, 12.0), "forms": ("no time",)}, duration=1, exit_code="WARNING")
-    assert w.act(wait_timeout=60)["outcome"] == "warning"
+    odd = {"lags": (0.0, 0.0, 0.0, 1.0, 12.0), "forms": ("no time",)}
+    w = World(odd, start_lag=0, duration=1, exit_code="WARNING", initial_age=7200)
+    assert w.act(wait_timeout=60, poll_interval=1)["outcome"] == "warning"
 
 
 def test_a_lost_kill_of_a_schedule_that_is_still_there_changed_nothing():
