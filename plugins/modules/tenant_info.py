@@ -151,19 +151,21 @@ from ..module_utils import _errors as errors
 from ..module_utils import _http as http
 from ..module_utils import _status as status_of
 from ..module_utils._api import ETLS_PATH, RIGHTS, Etl, connect
-from ..module_utils._errors import HelixError
-from ..module_utils._http import Answer, Clock, place
 from ..module_utils._module import HelixModule, serve
 from ..module_utils._options import connection_argument_spec
 from ..module_utils._run_files import Host
 from ..module_utils._token import Credentials, TokenSource, claim_number, jwt_claims
 
 #: Seconds for all checks, for one check, for one exchange, and for reading states.
-TOTAL, LONGEST, EXCHANGE, SAMPLING = 50.0, 20.0, 10.0, 8.0
+TOTAL = 50.0
+LONGEST = 20.0
+EXCHANGE = 10.0
+SAMPLING = 8.0
 #: The maximum number of states to read.
 MOST_STATES = 100
-#: Seconds by which clocks may differ, and days before the end of a certificate or token life that deserve a warning.
-SKEW, DAYS_LEFT = 60, 30
+#: Seconds by which clocks may differ, and days before the end of a certificate that deserve a warning.
+SKEW = 60
+DAYS_LEFT = 30
 #: The largest id of many databases; no ETL has it.
 UNKNOWN_ID = 2147483647
 EXIT_CODES = ("OK", "WARNING", "ERROR", "FAILED")
@@ -286,10 +288,10 @@ class _Tenant:
         self.deadline = host.clock.now() + TOTAL
         self.rejected: dict[str, errors.TransportError] = {}
         self.etls: list[Etl] = []
-        self.samples: list[tuple[Answer, Any]] = []
+        self.samples: list[tuple[http.Answer, Any]] = []
         #: Checks without a usable result; what needs them is skipped.
         self.blocked: set[str] = set()
-        self.unknown: Answer | None = None
+        self.unknown: http.Answer | None = None
 
     def checks(self) -> list[Check]:
         found = [Check("library", (), self._library)]
@@ -333,7 +335,7 @@ class _Tenant:
             return _skipped(f"{_NOT_DONE}, because {reason}.")
         try:
             return _within(min(LONGEST, max(left, 2.0)), check.work)
-        except HelixError as error:
+        except errors.HelixError as error:
             self.blocked.add(check.name)
             details = {name: value for name, value in error.facts().items() if name != "remedy"}
             return Row("failed", error.message, error.remedy, details)
@@ -350,7 +352,7 @@ class _Tenant:
     def _proxy(self, address: str) -> Row:
         proxy = self.api.transport.proxy_for(address)
         if not proxy:
-            return _ok(f"No proxy is used for {place(address)}.", proxy=None, named_by=None)
+            return _ok(f"No proxy is used for {http.place(address)}.", proxy=None, named_by=None)
         named, shown = "the option proxy or HELIX_PROXY", http.proxy_place(proxy)
         if not (self.options["proxy"] or "").strip():
             names = [name for name in os.environ if name.lower() in ("https_proxy", "http_proxy", "all_proxy")]
@@ -379,7 +381,7 @@ class _Tenant:
         except errors.TransportError as error:
             if error.kind == "tls":
                 self.rejected[address] = error
-                return _ok(f"{place(address)} accepts connections.")
+                return _ok(f"{http.place(address)} accepts connections.")
             if address.startswith("http:"):
                 error.remedy = f"If this port requires TLS, use https:// in the address. {error.remedy}"
             raise
@@ -388,11 +390,11 @@ class _Tenant:
         if answer.status // 100 == 3 or (answer.status == 200 and _shape(answer) == "html"):
             what = "a web page" if answer.status == 200 else "a redirect"
             return _warning(
-                f"{place(address)} returned {what} (HTTP {answer.status}) to an API request without a token.",
+                f"{http.place(address)} returned {what} (HTTP {answer.status}) to an API request without a token.",
                 "Check url. Check whether a captive portal, or a gateway with a login page, is in front of the server.",
                 **facts,
             )
-        return _ok(f"{place(address)} responded (HTTP {answer.status}, {milliseconds} ms).", **facts)
+        return _ok(f"{http.place(address)} responded (HTTP {answer.status}, {milliseconds} ms).", **facts)
 
     def _tls(self, address: str) -> Row:
         if address in self.rejected:
@@ -428,7 +430,7 @@ class _Tenant:
                 details = {"protocol": tls.version(), "chain_length": len(chain()) if chain else None}
         except OSError:
             raise errors.TransportError(
-                f"A second connection to {place(address)} failed.",
+                f"A second connection to {http.place(address)} failed.",
                 remedy="Run the task again. If it fails again, check the gateways in front of the server.",
             ) from None
         if certificate:
@@ -465,7 +467,7 @@ class _Tenant:
         began = self.host.clock.now()
         self.api.tokens.current(retries=0)
         self.profile["tenant_id_required"] = self._requires_tenant()
-        return _ok(f"Logged in at {place(self.login_url)} ({self.host.clock.now() - began:.1f} s).")
+        return _ok(f"Logged in at {http.place(self.login_url)} ({self.host.clock.now() - began:.1f} s).")
 
     def _requires_tenant(self) -> bool | None:
         """Whether a login without C(tenant_id) returns 404."""
@@ -474,7 +476,7 @@ class _Tenant:
         keys = Credentials(None, self.options["access_key"], self.options["access_secret_key"], None)
         try:
             TokenSource(self.api.transport, self.login_url, keys).current(retries=0)
-        except HelixError as error:
+        except errors.HelixError as error:
             return True if error.http_status == 404 else None
         return False
 
@@ -528,7 +530,7 @@ class _Tenant:
 
     # -- the shape of responses ---------------------------------------------------------------------------------------
 
-    def _send(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+    def _send(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> http.Answer:
         token = self.api.tokens.current(retries=0)
         return self.api.transport.once(method, self.url + path, {"Authorization": f"Bearer {token}", **(headers or {})})
 
@@ -540,7 +542,7 @@ class _Tenant:
         for etl in self.etls[:MOST_STATES]:
             try:
                 self.samples.append(self._state(etl.etl_id))
-            except HelixError as error:
+            except errors.HelixError as error:
                 failures.append(error)
             if self.host.clock.now() > until:
                 break
@@ -553,7 +555,7 @@ class _Tenant:
         msg = f"{len(failures)} of {tried} states could not be read. {failures[0].message}"
         return _warning(msg, failures[0].remedy, **facts)
 
-    def _state(self, etl_id: int) -> tuple[Answer, Any]:
+    def _state(self, etl_id: int) -> tuple[http.Answer, Any]:
         path = f"{ETLS_PATH}{etl_id}/status"
         answer = self._send("GET", path)
         if answer.status in (200, 204):
@@ -703,12 +705,12 @@ def _usual(values: Iterable[Any]) -> Any:
     return next((value for value, _count in Counter(values).most_common(1)), None)
 
 
-def _content_type(answer: Answer) -> str | None:
+def _content_type(answer: http.Answer) -> str | None:
     found = re.match(r"\s*([\w.+-]{1,60}/[\w.+-]{1,60})", answer.headers.get("content-type", ""))
     return found.group(1).lower() if found else None
 
 
-def _shape(answer: Answer) -> str:
+def _shape(answer: http.Answer) -> str:
     """C(empty), C(html), C(json), or C(text)."""
     text = answer.body.strip()
     if not text:
@@ -790,7 +792,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    serve(module, examine, Clock())
+    serve(module, examine, http.Clock())
 
 
 if __name__ == "__main__":
