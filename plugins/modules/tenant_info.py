@@ -151,6 +151,7 @@ from ..module_utils import _errors as errors
 from ..module_utils import _http as http
 from ..module_utils import _status as status_of
 from ..module_utils._api import ETLS_PATH, RIGHTS, Etl, connect
+from ..module_utils._http import Clock
 from ..module_utils._module import HelixModule, serve
 from ..module_utils._options import connection_argument_spec
 from ..module_utils._run_files import Host
@@ -490,8 +491,7 @@ class _Tenant:
         self.profile["token_exp"] = expires is not None
         if expires is None:
             return _ok("The token has no expiry (exp). It is renewed every ten minutes.")
-        server = self.api.transport.server_time()
-        left = round(expires - (self.host.clock.wall() if server is None else server))
+        left = round(expires - self.api.transport.server_now())
         life = round(expires - issued) if issued else left
         self.profile["token_life_seconds"] = max(0, life)
         facts = {"life_seconds": life, "seconds_left": left, "expires_at": status_of.rfc3339(expires)}
@@ -792,7 +792,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    serve(module, examine, http.Clock())
+    serve(module, examine, Clock())
 
 
 if __name__ == "__main__":
