@@ -162,13 +162,12 @@ class Channel:
         if not self._path:
             return False
         try:
-            with _opened(self._path, os.O_RDONLY) as file:
+            with _opened(self._path, os.O_RDONLY) as file, suppress(OSError):  # it is locked
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+                return True
         except OSError:
-            pass  # the action plugin has removed it
-        return True
+            return True  # the action plugin has removed it
+        return False
 
 
 def _exists(process: Any) -> bool:
