@@ -384,13 +384,13 @@ class Transport:
         """
         attempt, left = 0, self.retries if retries is None else retries
         while True:
-            pause = backoff(attempt)
             try:
                 answer = self.once(method, url, headers, payload)
                 pause = backoff(attempt, answer.retry_after())
                 if answer.status not in RETRIED or attempt >= left or self._is_late(pause, deadline):
                     return answer
             except TransportError as error:
+                pause = backoff(attempt)
                 if not error.transient or attempt >= left or self._is_late(pause, deadline):
                     raise
             self.clock.sleep(pause)

@@ -62,7 +62,10 @@ class Task:
     records: Sequence[Record] = ()
 
     def __post_init__(self) -> None:
-        self.clock = self.api.transport.clock
+        transport = self.api.transport
+        self.clock = transport.clock
+        #: Seconds since 1970 by the server's clock, if it is known; and the same, or by the clock of this machine.
+        self.server_time, self.server_now = transport.server_time, transport.server_now
         #: No retry of a login that comes first waits longer.
         self.deadline = min(self.clock.now() + self.policy.wait_timeout, self.ends_at)
 
@@ -80,14 +83,6 @@ class Task:
         if self.stop_on_failure and any(r.failed for r in self.records):
             return "another ETL failed (stop_launching_on_failure)"
         return None
-
-    def server_time(self) -> float | None:
-        """Seconds since 1970 by the server's clock, if it is known."""
-        return self.api.transport.server_time()
-
-    def server_now(self) -> float:
-        """The same, or by the clock of this machine."""
-        return self.api.transport.server_now()
 
 
 class Observer:
@@ -136,9 +131,10 @@ class Observer:
                 break
             self.sleep_until(min(self._clock.now() + pause, self.deadline))
             status = self._read()
-        # A baseline without the time of the last run would make that run look new.
-        is_hole = status.moment is None and self._newest is not None
-        return status._replace(last_exec_ts=rfc3339(self._newest or 0.0)) if is_hole else status
+        if status.moment is None and self._newest is not None:
+            # A baseline without the time of the last run would make that run look new.
+            return status._replace(last_exec_ts=rfc3339(self._newest))
+        return status
 
     def _read(self) -> EtlStatus:
         r = self.record

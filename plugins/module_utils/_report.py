@@ -224,8 +224,9 @@ def goes_on(r: Record) -> str:
         return "It may still be running."
     if r.seen and not r.seen.known:
         return f"The collection does not know the state {r.seen.state}, so it cannot tell whether the run is over."
-    is_shown = r.seen is not None and r.seen.at_rest
-    return "The end that it shows may be that of an earlier run." if is_shown else "It is still running."
+    if r.seen and r.seen.at_rest:
+        return "The end that it shows may be that of an earlier run."
+    return "It is still running."
 
 
 def timed_out(r: Record, policy: Policy, became: str, over: bool = False) -> HelixError:

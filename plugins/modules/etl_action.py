@@ -383,7 +383,7 @@ error:
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils._actions import LAST_RESULT, carry_out, check_selection
+from ..module_utils._actions import LAST_RESULT, SELECTORS, carry_out, check_selection
 from ..module_utils._http import Clock
 from ..module_utils._module import HelixModule, serve
 from ..module_utils._options import SELECTION, connection_argument_spec, nonempty_env, plain_properties
@@ -442,8 +442,8 @@ def main() -> None:
             "details": {"type": "str", "choices": ["auto", "full"], "default": "auto"},
             "request_notes": {"type": "path", "fallback": (nonempty_env, ["HELIX_REQUEST_NOTES"])},
         },
-        mutually_exclusive=[("etl_id", "etl_name", "name_pattern")],
-        required_one_of=[("etl_id", "etl_name", "name_pattern")],
+        mutually_exclusive=[SELECTORS],
+        required_one_of=[SELECTORS],
         supports_check_mode=True,
     )
     serve(module, act, Clock())

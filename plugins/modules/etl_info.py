@@ -157,9 +157,9 @@ def inform(options: Mapping[str, Any], host: Host) -> dict[str, Any]:
     api = connect(options, host.redactor, host.clock, options["max_parallel"])
     try:
         chosen = _chosen(options, api, host)
-        looks: list[EtlStatus | HelixError | None] = [None] * len(chosen)
+        looks: Sequence[EtlStatus | HelixError | None] = [None] * len(chosen)
         if options["gather_status"]:
-            looks = list(look_at(api, [etl.etl_id for etl in chosen], options["max_parallel"]))
+            looks = look_at(api, [etl.etl_id for etl in chosen], options["max_parallel"])
         now = api.transport.server_now()
     finally:
         api.transport.close()
@@ -224,7 +224,7 @@ def main() -> None:
             "gather_status": {"type": "bool", "default": True},
             "max_parallel": {"type": "int", "default": 8},
         },
-        mutually_exclusive=[("etl_id", "etl_name", "name_pattern")],
+        mutually_exclusive=[SELECTORS],
         supports_check_mode=True,
     )
     serve(module, inform, Clock())

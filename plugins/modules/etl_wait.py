@@ -121,7 +121,7 @@ error:
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..module_utils._actions import LAST_RESULT, Baseline, carry_out, check_selection
+from ..module_utils._actions import LAST_RESULT, SELECTORS, Baseline, carry_out, check_selection
 from ..module_utils._errors import OptionError
 from ..module_utils._http import Clock
 from ..module_utils._module import HelixModule, serve
@@ -190,8 +190,8 @@ def main() -> None:
             "fail_on_warning": {"type": "bool", "default": False},
             "max_parallel": {"type": "int", "default": 8},
         },
-        mutually_exclusive=[("etl_id", "etl_name", "name_pattern")],
-        required_one_of=[("etl_id", "etl_name", "name_pattern")],
+        mutually_exclusive=[SELECTORS],
+        required_one_of=[SELECTORS],
         supports_check_mode=True,
     )
     serve(module, wait_for, Clock())

@@ -120,18 +120,16 @@ class HelixAction(ActionBase):
             self._task.environment = given
 
     def _followed(self, module: Any, task_vars: dict[str, Any]) -> dict[str, Any]:
-        about = self._about(task_vars)
-        if "notes" not in about or self._task.async_val:
-            with self._environment(json.dumps(about)):
-                return dict(module())
-        host, folder = about["host"], about["notes"]
-        several = len(task_vars.get("ansible_play_hosts") or ()) > 1
-        about = {**about, "hidden": bool(self._task.no_log), "player": os.getppid()}
-        reporter = Reporter(f"  [{host}] " if several else "  ", bool(self._task.no_log))
-        try:
-            tail = Tail(folder, about, self._show, reporter)
-        except OSError as error:
-            display.vvv(f"{self.MODULE}: no live progress ({error.strerror})")
+        about, tail = self._about(task_vars), None
+        if "notes" in about and not self._task.async_val:
+            several = len(task_vars.get("ansible_play_hosts") or ()) > 1
+            about.update(hidden=bool(self._task.no_log), player=os.getppid())
+            reporter = Reporter(f"  [{about['host']}] " if several else "  ", about["hidden"])
+            try:
+                tail = Tail(about["notes"], about, self._show, reporter)
+            except OSError as error:
+                display.vvv(f"{self.MODULE}: no live progress ({error.strerror})")
+        if tail is None:
             with self._environment(json.dumps(about)):
                 return dict(module())
         with tail, self._environment(tail.path):
