@@ -206,6 +206,15 @@ def write_playbook(folder: Path, tasks: Union[str, list[dict[str, Any]]], hosts:
     return path
 
 
+def rescued(
+    number: int, role: str, variables: Mapping[str, Any], shown: str = "ansible_failed_result.msg"
+) -> dict[str, Any]:
+    """A task that runs a role. If the role fails, the play goes on, and the task `Told NUMBER` shows why."""
+    include = {"ansible.builtin.include_role": {"name": role}, "vars": variables}
+    told = {"name": f"Told {number}", "ansible.builtin.debug": {"msg": f"{{{{ {shown} }}}}"}}
+    return {"block": [include], "rescue": [told]}
+
+
 def assert_no_secret(text: str, secrets: Sequence[str]) -> None:
     """Keys and tokens appear nowhere."""
     for secret in secrets:

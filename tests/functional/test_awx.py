@@ -22,7 +22,7 @@ import pytest
 
 from tests.awx import rules
 from tests.awx.fake_awx import TOKEN, FakeAwxServer
-from tests.functional.support import ROOT, SITE_PACKAGES, Played
+from tests.functional.support import ROOT, SITE_PACKAGES, Played, rescued
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
@@ -452,12 +452,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 @needs_awx
 def test_what_cannot_work_is_refused_first(play: Playbook, fake: FakeAwxServer, with_awx: dict[str, Any]) -> None:
-    include = {"name": "capacityops.bmc_helix.awx_resources"}
-    tasks: list[dict[str, Any]] = []
-    for number, (variables, _message) in enumerate(WRONG):
-        told = {"name": f"Told {number}", "ansible.builtin.debug": {"msg": "{{ ansible_failed_result }}"}}
-        tasks.append({"block": [{"ansible.builtin.include_role": include, "vars": variables}], "rescue": [told]})
-    done = play(tasks, **with_awx)
+    role = "capacityops.bmc_helix.awx_resources"
+    done = play([rescued(number, role, variables) for number, (variables, _message) in enumerate(WRONG)], **with_awx)
     for number, (_variables, message) in enumerate(WRONG):
         assert message in str(done.task(f"Told {number}")["msg"])
     assert KEYS["access_secret_key"] not in done.output

@@ -21,7 +21,7 @@ from typing import Any, Optional
 
 import pytest
 
-from tests.functional.support import Played
+from tests.functional.support import Played, rescued
 from tests.simulator.client import Control, SimulatorProcess
 
 pytestmark = pytest.mark.timeout(300)
@@ -221,12 +221,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 def reasons(play: Playbook, cases: list[tuple[dict[str, Any], str]]) -> list[str]:
     """Run the role with each of these variables in one play; it must fail each time."""
-    tasks: list[dict[str, Any]] = []
-    for number, (variables, _message) in enumerate(cases):
-        include = {"ansible.builtin.include_role": {"name": ROLE}, "vars": variables}
-        told = {"name": f"Told {number}", "ansible.builtin.debug": {"msg": "{{ ansible_failed_result }}"}}
-        tasks.append({"block": [include], "rescue": [told]})
-    done = play(tasks)
+    whole = "ansible_failed_result"  # the reason of a loop is in its items
+    done = play([rescued(number, ROLE, variables, whole) for number, (variables, _message) in enumerate(cases)])
     return [str(done.task(f"Told {number}")["msg"]) for number in range(len(cases))]
 
 

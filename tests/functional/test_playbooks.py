@@ -21,11 +21,8 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 Playbook = Callable[..., Played]
 
 
-Imports = Callable[..., Played]
-
-
 @pytest.fixture
-def imports(play: Callable[..., Played]) -> Imports:
+def imports(play: Callable[..., Played]) -> Playbook:
     """Run several playbooks in one process, until one fails: `imports(("etl_action", {…}), ("etl_stop_all", {…}))`."""
 
     def run(*playbooks: tuple[str, dict[str, Any]], **keywords: Any) -> Played:
@@ -48,7 +45,7 @@ def told(done: Played, task: str) -> list[Any]:
 
 @pytest.mark.smoke
 def test_etl_action_takes_what_a_survey_sends_and_fails_with_the_module(
-    imports: Imports, simulator: SimulatorProcess
+    imports: Playbook, simulator: SimulatorProcess
 ) -> None:
     """A survey sends texts, and an empty text for every question that was left open."""
     for etl_id, duration in ((1, 0.2), (2, 0.2), (7, None)):
@@ -84,7 +81,7 @@ def test_etl_action_in_check_mode_publishes_nothing(playbook: Playbook, simulato
 
 
 @pytest.mark.smoke
-def test_etl_stop_all_ends_all_that_executes(imports: Imports, simulator: SimulatorProcess) -> None:
+def test_etl_stop_all_ends_all_that_executes(imports: Playbook, simulator: SimulatorProcess) -> None:
     control = simulator.control
     control.put_etl(1, state="RUNNING", duration=None)
     control.put_etl(2, kind="service", state="SERVICE_ON")
@@ -114,7 +111,7 @@ def test_etl_stop_all_ends_all_that_executes(imports: Imports, simulator: Simula
 
 
 def test_etl_stop_all_takes_brackets_literally_and_wants_to_be_confirmed(
-    imports: Imports, simulator: SimulatorProcess
+    imports: Playbook, simulator: SimulatorProcess
 ) -> None:
     for number, name in enumerate(("[PROD] vCenter", "Oracle extractor", "Prometheus"), 1):
         simulator.control.put_etl(number, name=name, state="RUNNING", duration=None)
@@ -129,7 +126,7 @@ def test_etl_stop_all_takes_brackets_literally_and_wants_to_be_confirmed(
 
 
 @pytest.fixture
-def deploy(imports: Imports, simulator: SimulatorProcess, tmp_path: Path) -> Callable[..., Played]:
+def deploy(imports: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> Callable[..., Played]:
     """Deploy the given tasks while ETL 1 is a service that is on; ETL 2 refreshes."""
     simulator.control.put_etl(1, name="Service", kind="service", state="SERVICE_ON")
     simulator.control.put_etl(2, name="Refresh", duration=0.2)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ansible.parsing.vault import VaultLib, VaultSecret
 
-from tests.functional.support import Played
+from tests.functional.support import Played, rescued
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = pytest.mark.full
@@ -34,11 +34,7 @@ def chains(play: Callable[..., Played], simulator: SimulatorProcess) -> Callable
         simulator.control.put_etl(etl_id, name=f"Import {etl_id}", duration=0.2)
 
     def run(*given: dict[str, Any], **keywords: Any) -> Played:
-        tasks = []
-        for number, variables in enumerate(given):
-            include = {"ansible.builtin.include_role": {"name": ROLE}, "vars": {**POLLS, **variables}}
-            told = {"name": f"Told {number}", "ansible.builtin.debug": {"msg": "{{ ansible_failed_result.msg }}"}}
-            tasks.append({"block": [include], "rescue": [told]})
+        tasks = [rescued(number, ROLE, {**POLLS, **variables}) for number, variables in enumerate(given)]
         done = play(tasks, **keywords)
         assert done.rc == 0, done.output
         return done

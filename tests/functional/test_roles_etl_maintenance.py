@@ -14,7 +14,7 @@ from typing import Any, Union
 
 import pytest
 
-from tests.functional.support import Played
+from tests.functional.support import Played, rescued
 from tests.simulator.client import Control, SimulatorProcess
 
 # Each state taken is about ten modules, and a test takes several.
@@ -44,9 +44,7 @@ def maintenance(play: Callable[..., Played], simulator: SimulatorProcess, record
                 tasks.append(given)
                 continue
             variables = {f"etl_maintenance_{name}": value for name, value in given.items()}
-            include = {"ansible.builtin.include_role": {"name": ROLE}, "vars": variables}
-            told = {"name": f"Told {number}", "ansible.builtin.debug": {"msg": "{{ ansible_failed_result.msg }}"}}
-            tasks.append({"block": [include], "rescue": [told]})
+            tasks.append(rescued(number, ROLE, variables))
         common = {
             "etl_maintenance_record_file": str(record),
             "etl_maintenance_name_pattern": "*",
