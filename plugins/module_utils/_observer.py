@@ -337,11 +337,9 @@ class Observer:
         """Whether the effect of the request has yet to show, which C(start_timeout) limits."""
         policy, before = self._policy, self.record.before
         begun = self.seen_executing or self.seen_unknown
-        if policy.action == "run":
-            return not begun
         if policy.action == "schedule":
             return True
-        if policy.action == "wait":
+        if policy.action in ("run", "wait"):
             return policy.until == "finished" and not begun
         return before is not None and before.state == "WAITING"
 
