@@ -4,8 +4,8 @@
 
 # Names for the sessions of noxfile.py. Each works on a fresh clone: nox and uv are installed into .cache/nox first.
 
-SESSIONS := environment test test-all matrix demo lint format community docs build importer sanity units integration \
-    fuzz mutation changelog release-check lock
+SESSIONS := environment test test-all coverage matrix demo lint format docs build sanity units integration fuzz mutation \
+    changelog lock
 PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions
 # pyenv puts a stand-in for each Python on PATH, and most of them fail, so look for the Pythons themselves too.
 PYTHONS := $(PYTHON) $(foreach v,3.13 3.12,python$v $(wildcard $(PYENV)/$v.*/bin/python$v)) python3 python3.14 \
@@ -14,7 +14,7 @@ PROBE := import sys; v = "%d.%d.%d" % sys.version_info[:3]; sys.version_info < (
     import importlib.util as u; u.find_spec("ensurepip") or sys.exit(v + " lacks ensurepip (install its venv package)")
 NOX := .cache/nox/bin
 
-.PHONY: help nox bench demo-stop clean $(SESSIONS)
+.PHONY: help community bench demo-stop clean $(SESSIONS)
 
 help:
 	@echo "make COMMAND [ARGS='...'] [CORE=2.16] [PYTHON=/path/to/python]. Commands:"
@@ -24,7 +24,8 @@ help:
 $(SESSIONS): $(NOX)/ready
 	@$(NOX)/nox --session "$(patsubst lint,linters,$(subst -,_,$@))$(if $(filter matrix sanity,$@),$(CORE:%=(%)))" -- $(ARGS)
 
-nox: community  ## The same as community
+community: $(NOX)/ready  ## Run what the Ansible community checks beyond `make lint`, with antsibull-nox
+	@$(NOX)/nox --session yamllint antsibull-nox-config docs-check license-check extra-checks
 
 bench: environment  ## Measure speed beside `uri` and a bare script; ARGS=--quick leaves out what takes long
 	@.venv/bin/python -m tests.bench $(ARGS)

@@ -20,9 +20,8 @@ if (_SITE / "ansible_collections" / "capacityops" / "bmc_helix").is_symlink():
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the library in this process, of the network, and of the simulator do not depend on ansible-core."""
+    """Tests in this process, of the network, and of the simulator do not depend on ansible-core."""
+    files = ("test_network", "test_simulator", "test_secrets_echo", "test_eda", "test_plumbing")
     for item in items:
-        if "library" in getattr(item, "fixturenames", ()) or item.path.name.startswith(
-            ("test_network", "test_simulator")
-        ):
+        if "library" in getattr(item, "fixturenames", ()) or item.path.name.startswith(files):
             item.add_marker("one_core")

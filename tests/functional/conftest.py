@@ -16,7 +16,6 @@ import pytest
 from tests.functional.support import (
     COLLECTION,
     INVENTORY,
-    MEASURED,
     ModuleRun,
     Played,
     assert_no_secret,
@@ -65,10 +64,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def environment(home: Path, simulator: SimulatorProcess, request: pytest.FixtureRequest) -> dict[str, str]:
+def environment(home: Path, simulator: SimulatorProcess) -> dict[str, str]:
     """The process environment of modules and playbooks; HELIX_* point to the simulator."""
-    measured = {MEASURED: "1"} if request.node.get_closest_marker("measured") else {}
-    return {**base_environment(home), **simulator.environment(), **measured}
+    return {**base_environment(home), **simulator.environment()}
 
 
 @pytest.fixture

@@ -30,8 +30,6 @@ _LEFT_OUT = re.compile(
     r"|((https?|all|no)_proxy)|(REQUESTS|CURL|AWS)_CA_BUNDLE|SSL_CERT_(FILE|DIR)|NETRC",
     re.IGNORECASE,
 )
-#: In the environment of a test with the mark "measured": coverage looks into the processes of Ansible too.
-MEASURED = "HELIX_TESTS_MEASURE_ANSIBLE"
 _JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
 _WARNING = re.compile(r"^\[(?:DEPRECATION )?WARNING\].*(?:\n(?!\[|\s*$|PLAY |TASK |\w+: \[).*)*", re.MULTILINE)
 
@@ -130,14 +128,6 @@ def base_environment(home: Path) -> dict[str, str]:
     return env
 
 
-def for_ansible(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment without coverage, which doubles the time that Ansible's processes take.
-
-    Of ours, only action plugins and the lookup run in them; what measures those is marked.
-    """
-    return {name: value for name, value in env.items() if MEASURED in env or not name.startswith("COVERAGE_")}
-
-
 def without_internals(result: Mapping[str, Any]) -> dict[str, Any]:
     """The result without what a module and ansible-core tell each other, which differs from core to core."""
     return {key: value for key, value in result.items() if not key.startswith("_ansible_")}
@@ -181,7 +171,7 @@ def run_ansible(command: Sequence[object], env: Mapping[str, str], folder: Path,
         capture_output=True,
         text=True,
         encoding="utf-8",
-        env={**for_ansible(env), "ANSIBLE_RECORDER_FILE": str(record)},
+        env={**env, "ANSIBLE_RECORDER_FILE": str(record)},
         cwd=folder,
         timeout=timeout,
         check=False,

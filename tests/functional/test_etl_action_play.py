@@ -2,81 +2,24 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The modules in real plays: every action in every state, loops, async, delegation, defaults of the group, rescue."""
+"""The modules in real plays: loops, async, delegation, defaults of the group, rescue."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.functional.support import Played
-from tests.functional.test_etl_action_states import EXPECTED, STATES
 from tests.simulator.client import SimulatorProcess
-
-ACTION = "capacityops.bmc_helix.etl_action"
-IDS = {state: 101 + number for number, state in enumerate(STATES)}
 
 
 @pytest.fixture
 def fast(simulator: SimulatorProcess) -> SimulatorProcess:
     simulator.control.speed(20)
     return simulator
-
-
-def outcomes(played: Played, name: str) -> list[tuple[str, bool]]:
-    return [(entry["outcome"], entry["changed"]) for entry in played.task(name)["etls"]]
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("action", ["run", "schedule", "stop", "kill"])
-def test_every_state(play: Callable[..., Played], fast: SimulatorProcess, action: str) -> None:
-    """In check mode first, then twice for real."""
-    for state, fields in STATES.items():
-        fast.control.put_etl(IDS[state], **{**fields, "duration": None if state == "RUNNING" else 20})
-    options = {"action": action, "etl_id": list(IDS.values()), "wait_timeout": 60 if action == "run" else 6}
-    tasks = [
-        {"name": name, ACTION: options, "ignore_errors": True, "check_mode": check}
-        for name, check in (("Check", True), ("First", False), ("Second", False))
-    ]
-    with ended_when_waited_for(fast, IDS["RUNNING"]):
-        played = play(tasks, allow_warnings=True)
-    expected = [EXPECTED[action, state] for state in STATES]
-    sends = [not first.startswith("-") for first, _second in expected]
-    assert outcomes(played, "Check") == [(f"would_{action}" if s else "nothing_to_do", s) for s in sends]
-    assert outcomes(played, "First") == [(first.lstrip("-"), s) for (first, _second), s in zip(expected, sends)]
-    assert outcomes(played, "Second") == [(second.lstrip("-"), second[0] != "-") for _first, second in expected]
-    unknown = [warning for warning in played.warnings if "HIBERNATING" in warning]
-    assert played.warnings == unknown
-    writes = fast.control.counters()["writes"]
-    assert writes == sum(sends) + sum(second[0] != "-" for _first, second in expected)
-
-
-@contextmanager
-def ended_when_waited_for(simulator: SimulatorProcess, etl_id: int) -> Iterator[None]:
-    """An execution that lasts until a task waits for it, however slow this machine is."""
-    over = threading.Event()
-
-    def end_it() -> None:
-        # Check mode and the plan look once each; the third look is one of a wait.
-        while not over.wait(0.2):
-            if len(simulator.control.requests(exchange="status", etl_id=etl_id)) >= 3:
-                simulator.control.patch_etl(etl_id, duration=20)
-                if simulator.control.status(etl_id)["state"] == "RUNNING":
-                    simulator.control.finish(etl_id)
-                return
-
-    thread = threading.Thread(target=end_it)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 @pytest.mark.full
@@ -201,6 +144,7 @@ def test_adhoc_in_check_mode_with_diff(adhoc: Callable[..., Played], fast: Simul
     assert fast.control.counters()["writes"] == 0
 
 
+@pytest.mark.one_core
 @pytest.mark.parametrize(
     ("etl", "options", "words"),
     [

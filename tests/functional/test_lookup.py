@@ -17,7 +17,7 @@ import pytest
 from tests.functional.support import COLLECTION, ROOT, Played, run_ansible
 from tests.simulator.client import SimulatorProcess
 
-pytestmark = [pytest.mark.full, pytest.mark.measured]
+pytestmark = pytest.mark.full
 
 JWT = f"lookup('{COLLECTION}.jwt_token')"
 HASH = f"{{{{ {JWT} | hash('sha256') }}}}"

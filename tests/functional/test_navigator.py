@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.support import INVENTORY, assert_no_secret, for_ansible
+from tests.functional.support import INVENTORY, assert_no_secret
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = [
@@ -77,7 +77,7 @@ def navigate(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[.
         command: list[object] = [Path(sys.executable).with_name("ansible-navigator"), "run", "play.yml"]
         command += ["-i", INVENTORY, "--extra-vars", f"@{given}", "--ee", "false", "--mode", "stdout", *arguments]
         command += ["--log-file", project / "navigator.log", "--log-level", "debug"]
-        quiet = {name: value for name, value in for_ansible(environment).items() if "CALLBACK" not in name}
+        quiet = {name: value for name, value in environment.items() if "CALLBACK" not in name}
         done = subprocess.run(
             [str(word) for word in command],
             env={**quiet, **places},

@@ -19,12 +19,9 @@ import pytest
 
 from tests.functional.support import (
     INVENTORY,
-    for_ansible,
     without_internals,
     write_playbook,
 )
-
-pytestmark = pytest.mark.measured
 
 RUN_THREE = """
 - name: Refresh
@@ -155,7 +152,7 @@ class Interrupted:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=for_ansible(environment),
+                env=environment,
                 cwd=folder,
                 start_new_session=True,
             )

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.support import ROOT, assert_no_secret, for_ansible
+from tests.functional.support import ROOT, assert_no_secret
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = [
@@ -77,7 +77,7 @@ def job(environment: dict[str, str], simulator: SimulatorProcess, tmp_path: Path
         (folder / "env" / "cmdline").write_text(("--check " if check else "") + "-u root -vvv")
         # The credential: set ones, and empty ones for the fields that were left out.
         credential = {"HELIX_TENANT_ID": "", "HELIX_PROXY": "", "HELIX_VALIDATE_CERTS": "", "HELIX_CLIENT_CERT": ""}
-        quiet = {name: value for name, value in for_ansible(environment).items() if "CALLBACK" not in name}
+        quiet = {name: value for name, value in environment.items() if "CALLBACK" not in name}
         done = subprocess.run(
             [sys.executable, "-m", "ansible_runner", "run", str(folder), "-p", "job.yml", "-i", "1"],
             env={**quiet, **credential, "PROJECT_REVISION": "0" * 40, "JOB_ID": "7"},

@@ -241,6 +241,7 @@ OTHER = {
 }
 
 
+@pytest.mark.one_core
 @pytest.mark.parametrize("settings", [ODD, OTHER], ids=["odd", "other"])
 def test_round_trip(
     start_simulator: Callable[..., SimulatorProcess], home: Path, tmp_path: Path, settings: dict[str, Any]

@@ -10,9 +10,7 @@ It prints nothing, so the tests also have the output exactly as a person sees it
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +44,6 @@ class CallbackModule(CallbackBase):
         }
         with Path(os.environ["ANSIBLE_RECORDER_FILE"]).open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(event, default=str) + "\n")
-        _let_the_worker_finish()
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._record("ok", result)
@@ -59,12 +56,3 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         self._record("unreachable", result)
-
-
-def _let_the_worker_finish() -> None:
-    """Ansible ends by killing its workers, and the last one may still be writing what coverage saw."""
-    deadline = time.monotonic() + 5
-    while "COVERAGE_PROCESS_CONFIG" in os.environ and len(multiprocessing.active_children()) == 1:
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.01)
