@@ -48,36 +48,6 @@ def test_wrong_key(library: InProcess) -> None:
     assert WRONG not in str(done.result)
 
 
-def test_wrong_key_is_tried_once_for_many_etls(library: InProcess) -> None:
-    done = library(action="run", etl_id=list(range(1, 31)), access_secret_key=WRONG)
-    assert done.outcomes == ["failed"] * 30
-    assert library.control.counters()["logins"] == 1
-
-
-@pytest.mark.parametrize("change", [{"active": False}, {"expires_in": 0}, {"secret": "a new secret"}])
-def test_key_that_is_no_more(library: InProcess, change: dict[str, Any]) -> None:
-    library.control.put_key(library.simulator.access_key, **change)
-    assert_explained(library(action="run", etl_id=ETL), "authentication", "HTTP 401", "deactivated")
-
-
-def test_tenant_is_sent(library: InProcess) -> None:
-    library.control.configure(tenant_required=True)
-    library.control.put_etl(ETL)
-    assert not library(action="run", etl_id=ETL, tenant_id=library.simulator.tenant_id).failed
-
-
-@pytest.mark.parametrize("style", ["json", "text", "empty", "html"])
-@pytest.mark.parametrize("code", [400, 404])
-def test_unknown_etl(library: InProcess, style: str, code: int) -> None:
-    library.control.configure(not_found_style=style, not_found_code=code)
-    library.control.put_etl(53)
-    done = library(action="run", etl_id=9999)
-    assert_explained(done, "etl_not_found", "There is no ETL 9999", f"HTTP {code}", "task groups")
-    assert done["error"]["http_status"] == code
-    assert done.etl["before"] is None
-    assert writes(library) == 0
-
-
 @pytest.mark.parametrize(
     ("action", "etl", "words"),
     [
@@ -112,12 +82,6 @@ def test_key_without_permission(library: InProcess, permissions: list[str]) -> N
     done = library(action="run", etl_id=ETL)
     assert_explained(done, "permission", "ETL 321", "403", right)
     assert (done.outcome, done.changed) == ("failed", False)
-
-
-def test_given_token_that_is_over(library: InProcess) -> None:
-    keys = {"access_key": None, "access_secret_key": None}
-    done = library(action="run", etl_id=ETL, token="eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl", **keys)
-    assert_explained(done, "authentication", "option token has expired", "15 minutes")
 
 
 BAD_OPTIONS: list[tuple[dict[str, Any], tuple[str, ...]]] = [

@@ -79,58 +79,11 @@ def test_without_states(five: InProcess) -> None:
     assert five.control.counters()["statuses"] == 0
 
 
-def test_none_at_all(library: InProcess) -> None:
-    done = library("etl_info")
-    assert (done["etls"], done["msg"], done.failed) == ([], "0 ETLs.", False)
-
-
 @pytest.mark.parametrize("skew", [0, 7 * 3600])
 def test_age_by_the_clock_of_the_server(library: InProcess, skew: int) -> None:
     library.control.configure(clock_skew=skew)
     library.control.put_etl(1, state="ENDED", last_exec_age=600)
     assert library("etl_info")["etls"][0]["age_seconds"] == pytest.approx(600, abs=2)
-
-
-@pytest.mark.parametrize(
-    ("options", "kind", "words"),
-    [
-        ({"etl_id": [321, 999]}, "etl_not_found", ("no ETL with the id 999", "task groups")),
-        ({"etl_name": "CSV Parse"}, "etl_name", ("'CSV Parser' (id 321)",)),
-        ({"etl_id": 0}, "invalid_option", ("at least 1",)),
-        ({"max_parallel": 0}, "invalid_option", ("max_parallel",)),
-    ],
-)
-def test_failures(five: InProcess, options: dict[str, Any], kind: str, words: tuple[str, ...]) -> None:
-    done = five("etl_info", **options)
-    assert done["error"]["kind"] == kind
-    for word in words:
-        assert word in done["msg"]
-    assert done["error"]["remedy"] in done["msg"]
-
-
-def test_one_state_that_cannot_be_read(five: InProcess) -> None:
-    """The others are not lost."""
-    five.control.fault({"exchange": "status", "etl_id": 118}, {"kind": "status", "code": 403}, times=-1)
-    done = five("etl_info")
-    assert done.failed
-    assert_documented("etl_info", done.result)
-    assert "1 of 5 ETLs could not be read (ids 118)" in done["msg"]
-    assert [entry["etl_id"] for entry in done["etls"]] == list(LIST)
-    assert done["etls"][1]["error"]["kind"] == "permission"
-    assert done["etls"][2]["status"] == "ENDED"
-
-
-def test_a_list_with_odd_entries(library: InProcess) -> None:
-    body = [
-        {"name": None, "etl_id": "17", "run_configurations": None},
-        {"etl_id": 18, "name": "x", "run_configurations": [1, {"name": "a"}], "more": 1},
-    ]
-    library.control.fault({"exchange": "list"}, {"kind": "wrong_shape", "body": body})
-    done = library("etl_info", gather_status=False)
-    assert done["etls"] == [
-        {"etl_id": 17, "name": "", "run_configurations": []},
-        {"etl_id": 18, "name": "x", "run_configurations": [{"name": "a"}]},
-    ]
 
 
 def test_hundred_as_a_process(module: Callable[..., ModuleRun], simulator: SimulatorProcess) -> None:

@@ -54,20 +54,6 @@ def test_without_a_baseline(library: InProcess, etl: dict[str, Any], until: str,
     assert library.control.counters()["writes"] == 0
 
 
-@pytest.mark.parametrize(
-    ("exit_code", "options", "outcome", "kind"),
-    [
-        ("ERROR", {}, "failed", "exit_error"),
-        ("WARNING", {"fail_on_warning": True}, "warning", "exit_warning"),
-        (None, {}, "failed", "exit_error"),
-    ],
-)
-def test_bad_ends(library: InProcess, exit_code: str, options: dict[str, Any], outcome: str, kind: str) -> None:
-    library.control.put_etl(ETL, **RUNNING, exit=exit_code)
-    done = wait(library, **options)
-    assert (done.outcome, done.failed, done["error"]["kind"]) == (outcome, True, kind)
-
-
 @pytest.mark.parametrize("stamps", ["start", "end"])
 @pytest.mark.parametrize("pause", [0, 30, 200])
 @pytest.mark.parametrize("state", ["ENDED", None, "RUNNING"])
@@ -94,46 +80,9 @@ def test_baseline_of_check_mode_waits_for_nothing(library: InProcess) -> None:
     assert done.seconds < 1
 
 
-def test_until_executing_in_vain(library: InProcess) -> None:
-    library.control.put_etl(ETL, state="ENDED")
-    done = wait(library, until="executing", wait_timeout=60)
-    assert (done.outcome, done.failed) == ("timed_out", True)
-    assert "was not executing after 60 s" in done["msg"]
-
-
-@pytest.mark.parametrize("until", ["finished", "idle"])
-def test_too_long(library: InProcess, until: str) -> None:
-    library.control.put_etl(ETL, state="RUNNING", duration=None)
-    done = wait(library, until=until, wait_timeout=60)
-    assert (done.outcome, done.failed) == ("timed_out", True)
-    assert 60 <= done.seconds < 61
-
-
 def test_service_is_finished_when_it_is_off(library: InProcess) -> None:
     library.control.put_etl(ETL, kind="service", state="SERVICE_ON")
     library.clock.at(30, lambda: library.control.finish(ETL))
     done = wait(library)
     assert (done.outcome, done.failed) == ("service_off", False)
     assert 30 <= done.seconds < 40
-
-
-def test_several(library: InProcess) -> None:
-    library.control.put_etl(1, state="RUNNING", duration=30)
-    library.control.put_etl(2, state="RUNNING", duration=60, exit="ERROR")
-    library.control.put_etl(3, state="ENDED")
-    done = library("etl_wait", etl_name=["ETL 2", "ETL 3", "ETL 1"])
-    assert_documented("etl_wait", done.result)
-    assert done.outcomes == ["failed", "nothing_to_do", "succeeded"]
-    assert "1 of 3 ETLs failed" in done["msg"]
-    assert library.control.counters()["writes"] == 0
-
-
-@pytest.mark.parametrize(
-    "baseline", [[1], [{}], ["x"], [{"etl_id": 5}], [{"etl_id": "x", "before": {}}], [{"etl_id": 0, "before": {}}]]
-)
-def test_bad_baselines(library: InProcess, baseline: list[Any]) -> None:
-    library.control.put_etl(ETL)
-    done = library("etl_wait", etl_id=ETL, baseline=baseline)
-    assert done.failed
-    assert "baseline" in done["msg"]
-    assert library.control.requests() == []

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from typing import Any
 
 import pytest
@@ -31,12 +29,7 @@ def three_hours(library: InProcess) -> InProcess:
 @pytest.mark.full
 @pytest.mark.parametrize(
     "config",
-    [
-        {"refresh_mode": "absent"},
-        {"refresh_mode": "works", "jwt_opaque": True},
-        {"refresh_mode": "refused", "jwt_exp": False, "date_header": False},
-        {"refresh_mode": "works", "clock_skew": 7200, "refresh_life": 600},
-    ],
+    [{}, {"jwt_opaque": True}, {"jwt_exp": False, "date_header": False}, {"clock_skew": 7200}],
     ids=str,
 )
 def test_three_hours(three_hours: InProcess, config: dict[str, Any]) -> None:
@@ -79,61 +72,3 @@ def test_changed_key_is_reported_at_once(three_hours: InProcess, change: dict[st
     again = library("etl_action", **OPTIONS)
     assert (again.outcome, again.changed) == ("succeeded", False)
     assert library.control.counters()["launches_by_etl"] == {ETL: 1}
-
-
-def test_keys_that_change_with_grace_are_no_trouble(three_hours: InProcess) -> None:
-    """The refresh token goes on to work, so nobody notices before the next task."""
-    library = three_hours
-    key = library.simulator.access_key
-    library.clock.at(5000, lambda: library.control.put_key(key, secret="anotherSecret", grace=86400))
-    assert library("etl_action", **OPTIONS).outcome == "succeeded"
-
-
-def test_given_token_without_keys_ends_with_it(three_hours: InProcess) -> None:
-    library = three_hours
-    token = _token(library)
-    done = library("etl_action", **OPTIONS, token=token, access_key=None, access_secret_key=None)
-    assert (done.outcome, done.failed) == ("unconfirmed", True)
-    assert "option token has expired" in done["msg"]
-    assert "request 21359" in done["msg"]
-    assert 55 <= done.seconds < 100
-    assert token not in str(done.result)
-
-
-def test_given_token_with_keys_goes_on(three_hours: InProcess) -> None:
-    library = three_hours
-    done = library("etl_action", **OPTIONS, token=_token(library))
-    assert done.outcome == "succeeded"
-
-
-def test_portal_that_hangs_does_not_overrun_the_deadline(library: InProcess) -> None:
-    """A renewal within a wait is one try, not a chain of tries with a pause of a minute each."""
-    library.control.configure(token_life=60, refresh_mode="absent")
-    library.control.put_etl(ETL, duration=None)
-    busy = {"kind": "status", "code": 429, "retry_after": 60}
-    library.control.fault({"exchange": "login"}, busy, skip=1, times=-1)
-    done = library("etl_action", action="run", etl_id=ETL, wait_timeout=200)
-    assert done.outcome == "unconfirmed"
-    assert 200 <= done.seconds < 202
-
-
-def test_a_day_with_a_stop_at_its_end(library: InProcess) -> None:
-    library.control.put_etl(ETL, duration=None, stop_lag=60)
-    done = library("etl_action", **{**OPTIONS, "wait_timeout": 86_400, "poll_interval": 300}, on_timeout="stop")
-    assert done.outcome == "timed_out"
-    assert "It was then stopped" in done["msg"]
-    assert library.control.status(ETL)["executing"] == 0
-    assert done.etl["polls"] < 600, "a long wait is gentle"
-
-
-def _token(library: InProcess) -> str:
-    keys = {"access_key": library.simulator.access_key, "access_secret_key": library.simulator.access_secret_key}
-    request = urllib.request.Request(  # noqa: S310
-        f"{library.simulator.url}/ims/api/v1/access_keys/login",
-        json.dumps(keys).encode(),
-        {"Content-Type": "application/json", "Accept": "application/json"},
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=30) as answer:
-        token: str = json.load(answer)["json_web_token"]
-    return token

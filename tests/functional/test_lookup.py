@@ -10,11 +10,10 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.functional.support import COLLECTION, ROOT, Played, run_ansible
+from tests.functional.support import COLLECTION, Played, run_ansible
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = pytest.mark.full
@@ -64,16 +63,6 @@ def test_one_login_for_ten_tasks_on_five_hosts_with_loops_and_forks(
     assert len(done.tasks) == 50
     assert len(fingerprints(done)) == 1
     assert logins(simulator) == 1
-    assert left_behind() == []
-
-
-def test_without_the_cache_every_use_logs_in(
-    play: Callable[..., Played], simulator: SimulatorProcess, left_behind: Callable[[], list[Path]]
-) -> None:
-    done = play([{"ansible.builtin.debug": {"msg": HASH}}] * 3, env={"HELIX_CACHE": "false"})
-    assert done.rc == 0, done.output
-    assert len(fingerprints(done)) == 3
-    assert logins(simulator) == 3
     assert left_behind() == []
 
 
@@ -192,29 +181,6 @@ def test_a_variable_may_hold_the_lookup_and_empty_variables_of_awx_do_not_count(
     assert [request["exchange"] for request in simulator.control.requests()] == ["login"]
 
 
-def test_an_empty_validate_certs_still_verifies(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
-    changes = {"HELIX_VALIDATE_CERTS": "", "HELIX_CA_PATH": "", "HELIX_RETRIES": "0"}
-    task: dict[str, Any] = {"ansible.builtin.debug": {"msg": HASH}, "vars": {"helix_validate_certs": ""}}
-    done = play([task], env=changes)
-    assert done.rc != 0
-    assert "the TLS certificate was rejected" in done.output
-    assert logins(simulator) == 0
-
-
-def test_options_from_the_configuration_file(
-    play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path
-) -> None:
-    settings = {name.lower().replace("helix_", ""): value for name, value in simulator.environment().items()}
-    config = tmp_path / "own.cfg"
-    lines = [f"{name} = {value}" for name, value in settings.items()]
-    text = (ROOT / "tests" / "ansible.cfg").read_text(encoding="utf-8")
-    config.write_text("\n".join([text, "[bmc_helix]", *lines, ""]), encoding="utf-8")
-    without: dict[str, Any] = dict.fromkeys(simulator.environment(), "")
-    done = play([{"ansible.builtin.debug": {"msg": HASH}}], env={**without, "ANSIBLE_CONFIG": str(config)})
-    assert done.rc == 0, done.output
-    assert logins(simulator) == 1
-
-
 def test_refused_keys_are_tried_once_in_a_run(
     play: Callable[..., Played], simulator: SimulatorProcess, five_hosts: Path
 ) -> None:
@@ -253,17 +219,6 @@ def test_failures_are_readable(play: Callable[..., Played]) -> None:
         assert task.failed
         assert words in task["msg"]
     assert "Traceback" not in done.output
-
-
-def test_a_missing_library_names_the_interpreter(play: Callable[..., Played], tmp_path: Path) -> None:
-    hidden = tmp_path / "hidden" / "requests"
-    hidden.mkdir(parents=True)
-    (hidden / "__init__.py").write_text("raise ImportError('hidden')\n", encoding="utf-8")
-    done = play([{"ansible.builtin.debug": {"msg": HASH}}], env={"PYTHONPATH": str(hidden.parent)})
-    assert done.rc != 0
-    message = done.task()["msg"]
-    assert re.search(r"requests is missing in \S*python\S*, which runs Ansible itself on the control node", message)
-    assert "Install it there" in message
 
 
 def test_a_token_is_renewed_before_it_expires(play: Callable[..., Played], simulator: SimulatorProcess) -> None:

@@ -26,8 +26,6 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction i
 
 from tests.functional.network.certificates import Certificates, server_context
 from tests.functional.network.servers import RawServer, answer
-from tests.functional.support import ModuleRun
-from tests.simulator.client import SimulatorProcess
 
 FINE = answer(b"[]")
 
@@ -230,17 +228,6 @@ def test_file_of_somebody_else(certificates: Certificates, tmp_path: Path) -> No
 # --- whom we trust
 
 
-@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
-def test_bundle_of_the_environment(
-    good_server: RawServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, variable: str
-) -> None:
-    monkeypatch.setenv(variable, str(certificates.ca))
-    assert get(good_server.url).json() == []
-    monkeypatch.setenv(variable, str(certificates.wrong_ca))
-    error = failure(good_server.url)
-    assert f"CA bundle used: {certificates.wrong_ca} (from {variable})." in error.remedy
-
-
 def test_trust_order(good_server: RawServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
     right, wrong = str(certificates.ca), str(certificates.wrong_ca)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", wrong)
@@ -255,6 +242,8 @@ def test_trust_order(good_server: RawServer, certificates: Certificates, monkeyp
     assert "rejected" in failure(good_server.url).message, "an empty variable is none: SSL_CERT_FILE counts"
     monkeypatch.setenv("SSL_CERT_FILE", right)
     assert get(good_server.url).status == 200
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", wrong)
+    assert f"CA bundle used: {wrong} (from REQUESTS_CA_BUNDLE)." in failure(good_server.url).remedy
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
@@ -285,32 +274,3 @@ def test_folder_of_authorities(good_server: RawServer, certificates: Certificate
     (tmp_path / "ours.pem").write_bytes(certificates.ca.read_bytes())
     subprocess.run(["openssl", "rehash", str(tmp_path)], check=True, capture_output=True)
     assert get(good_server.url, ca_path=tmp_path).status == 200
-
-
-# --- through the module
-
-
-def test_failures_as_a_user_sees_them(
-    module: Callable[..., ModuleRun], start_simulator: Callable[..., SimulatorProcess], certificates: Certificates
-) -> None:
-    for variety, sentence in (("expired", "has expired"), ("wrong-host", "mismatch")):
-        server = start_simulator(extra_args=("--certificate", variety))
-        done = module("etl_info", url=server.url, ca_path=server.ca_file)
-        assert done.failed
-        assert sentence in done["msg"]
-        assert done["error"]["kind"] == "tls"
-        assert done["error"]["remedy"] in done["msg"]
-
-
-def test_environment_of_an_execution_environment(
-    module: Callable[..., ModuleRun], simulator: SimulatorProcess, certificates: Certificates
-) -> None:
-    """REQUESTS_CA_BUNDLE is what an execution environment's builder sets."""
-    ca = simulator.ca_file
-    assert not module("etl_info", env={"HELIX_CA_PATH": None, "REQUESTS_CA_BUNDLE": ca}).failed
-    assert not module("etl_info", env={"HELIX_CA_PATH": None, "SSL_CERT_FILE": ca}).failed
-    wrong = str(certificates.wrong_ca)
-    assert not module("etl_info", env={"REQUESTS_CA_BUNDLE": wrong, "CURL_CA_BUNDLE": wrong}).failed
-    no_check = {"HELIX_CA_PATH": None, "HELIX_VALIDATE_CERTS": "false", "REQUESTS_CA_BUNDLE": wrong}
-    assert not module("etl_info", env=no_check).failed
-    assert module("etl_info", env={"HELIX_CA_PATH": None, "REQUESTS_CA_BUNDLE": wrong})["error"]["kind"] == "tls"

@@ -98,20 +98,6 @@ def job(environment: dict[str, str], simulator: SimulatorProcess, tmp_path: Path
     return run
 
 
-def test_a_check_launch_sends_nothing_and_hands_nothing_on(
-    job: Callable[..., Job], simulator: SimulatorProcess
-) -> None:
-    simulator.control.put_etl(1, name="Import", duration=0.2)
-    answers = {"etl_action_action": "run", "etl_action_etl_id": "1", "etl_action_max_age": ""}
-    done = job("etl_action", {**answers, "etl_action_set_stats": "true"}, check=True)
-    assert done.status == "successful", done.stdout
-    assert simulator.control.counters()["writes"] == 0
-    assert done.artifacts == {}
-    etls = [etl for result in done.results("runner_on_ok") for etl in result.get("etls", [])]
-    assert [etl["outcome"] for etl in etls] == ["would_run"]
-    assert [etl["task_execution_request_id"] for etl in etls] == [None]
-
-
 def test_a_chain_as_a_job(job: Callable[..., Job], simulator: SimulatorProcess) -> None:
     simulator.control.put_etl(1, name="Import", duration=0.2)
     simulator.control.put_etl(2, name="Broken", duration=0.2, exit="ERROR")
