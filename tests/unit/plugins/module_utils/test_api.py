@@ -355,6 +355,13 @@ def test_a_poll_is_not_retried_beyond_the_deadline():
     assert len(server.asked) == 1
 
 
+def test_a_poll_does_not_retry_its_login():
+    server = Server()
+    server.transport._handler = lambda exchange: answer(503)
+    failure(lambda: server.api.status(53, retries=0))
+    assert len(server.transport.exchanges) == 1
+
+
 # -- 401 --------------------------------------------------------------------------------------------------------------
 
 

@@ -637,6 +637,11 @@ def test_waiting_ends_with_wait_timeout():
     [
         ({}, {}, "nothing_to_do"),
         ({"initial": "RUNNING", "left": 100, "exit_code": "ERROR"}, {}, "failed failed attached"),
+        (
+            {"initial": "RUNNING", "left": 100, "exit_code": "WARNING"},
+            {"fail_on_warning": True},
+            "warning failed attached",
+        ),
         (RUNNING, {"check_mode": True}, "nothing_to_do attached"),
         ({"kind": "service", "initial": "SERVICE_ON"}, {"until": "executing"}, "executing attached"),
         ({"kind": "service", "initial": "SERVICE_ON"}, {"until": "finished"}, "timed_out failed attached"),

@@ -88,7 +88,7 @@ def test_the_same_letters_may_be_composed_or_decomposed():
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["Nightly imports"], ["'Nightly imports'", "'Nightly import' (id 321)"]),
+        (["Nightly imports"], ["'Nightly imports'", "Nearest: 'Nightly import' (id 321)"]),
         (["NIGHTLY IMPORT"], ["'Nightly import' (id 321)"]),
         (["vcenter"], ["'VMware - vCenter Extractor Service' (id 53)"]),
         (["Twin"], ["several ETLs (ids 400, 401)"]),
