@@ -130,6 +130,7 @@ def test_bad_arguments_are_refused_by_ansible(
     assert library.control.requests() == []
 
 
+@pytest.mark.one_core
 def test_the_same_as_a_process(module: Callable[..., ModuleRun], simulator: Any) -> None:
     """The in-process tests show what a user gets: a real process over HTTPS says the same."""
     simulator.control.put_etl(ETL, engine="inactive", state="ENDED")

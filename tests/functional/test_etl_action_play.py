@@ -183,6 +183,7 @@ def _inventory(simulator: SimulatorProcess) -> Any:
     return path
 
 
+@pytest.mark.every_core
 def test_as_the_user_sees_it(
     simulator: SimulatorProcess, play: Callable[..., Played], adhoc: Callable[..., Played]
 ) -> None:

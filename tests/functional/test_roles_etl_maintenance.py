@@ -92,6 +92,7 @@ BACK = {**IDLE, 1: "SERVICE_ON", 3: "WAITING", 4: "WAITING"}
 
 
 @pytest.mark.smoke
+@pytest.mark.one_core
 def test_entering_stops_everything_and_leaving_puts_it_back(
     maintenance: Maintenance, simulator: SimulatorProcess, record: Path
 ) -> None:
