@@ -326,7 +326,8 @@ def mutation(session: nox.Session) -> None:
         run("cr-filter-operators results", settings)
         run("cosmic-ray exec", settings, "results", env=env)
         run("cr-report --surviving-only --show-diff results")
-        run("cr-rate --fail-over=15 results")
+        # It also counts the mutants that the filter skips, two of three: of the others, about 14%.
+        run("cr-rate --fail-over=5 results")
 
 
 @command
