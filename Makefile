@@ -14,7 +14,7 @@ PROBE := import sys; v = "%d.%d.%d" % sys.version_info[:3]; sys.version_info < (
     import importlib.util as u; u.find_spec("ensurepip") or sys.exit(v + " lacks ensurepip (install its venv package)")
 NOX := .cache/nox/bin
 
-.PHONY: help community bench demo-stop clean $(SESSIONS)
+.PHONY: help words community bench demo-stop clean $(SESSIONS)
 
 help:
 	@echo "make COMMAND [ARGS='...'] [CORE=2.16] [PYTHON=/path/to/python]. Commands:"
@@ -23,6 +23,11 @@ help:
 
 $(SESSIONS): $(NOX)/ready
 	@$(NOX)/nox --session "$(patsubst lint,linters,$(subst -,_,$@))$(if $(filter matrix sanity,$@),$(CORE:%=(%)))" -- $(ARGS)
+
+words:  ## Find words that documentation, messages, and comments avoid; developers alone read the names of tests
+	@! git grep -nPiI -f tests/lint/words.txt -- . ':!COPYING' ':!LICENSES' ':!tests/[flu]*'
+
+lint: words
 
 community: $(NOX)/ready  ## Run what the Ansible community checks beyond `make lint`, with antsibull-nox
 	@$(NOX)/nox --session yamllint antsibull-nox-config docs-check license-check extra-checks

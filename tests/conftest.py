@@ -21,7 +21,7 @@ if (_SITE / "ansible_collections" / "capacityops" / "bmc_helix").is_symlink():
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests in this process, of the network, and of the simulator do not depend on ansible-core."""
-    files = ("test_network", "test_simulator", "test_secrets_echo", "test_eda", "test_plumbing")
+    files = ("test_network", "test_simulator", "test_secrets_echo", "test_eda")
     for item in items:
         if "library" in getattr(item, "fixturenames", ()) or item.path.name.startswith(files):
             item.add_marker("one_core")

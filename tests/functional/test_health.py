@@ -248,8 +248,10 @@ def test_a_full_disk_leaves_the_old_files(play: Playbook, simulator: SimulatorPr
     disk = tmp_path / "disk"
     disk.mkdir()
     metrics, missing = disk / "helix.prom", f"{tmp_path}/none"
-    cases = [({"etl_health_prometheus": str(metrics)}, "No space left on device")]
-    cases.append(({"etl_health_csv": f"{missing}/t.csv"}, f"Destination directory {missing} does not exist"))
+    cases = [
+        ({"etl_health_prometheus": str(metrics)}, "No space left on device"),
+        ({"etl_health_csv": f"{missing}/t.csv"}, f"Destination directory {missing} does not exist"),
+    ]
     mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("only root can mount a small disk")

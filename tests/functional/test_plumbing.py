@@ -45,6 +45,7 @@ def test_no_links_were_written_into_the_checkout() -> None:
     assert [path.name for path in (ROOT / "collections").iterdir()] == ["requirements.yml"]
 
 
+@pytest.mark.every_core
 def test_warnings_in_a_play_fail_the_test(play: Callable[..., Played]) -> None:
     tasks = "- hosts: nobody\n  tasks: []\n"
     with pytest.raises(AssertionError, match="Could not match supplied host pattern"):
@@ -56,6 +57,7 @@ def test_warnings_in_a_play_fail_the_test(play: Callable[..., Played]) -> None:
 # but it is deprecated as a whole (each of its fixtures calls it, and `ansible_host` ends the test run on 2.19+), it
 # runs Ansible inside the test process, where neither environment nor output is the user's, and it has no check mode
 # for a single call. So this one test shows that it works, and all others use `play`, `adhoc` and `module` above.
+@pytest.mark.one_core
 @pytest.mark.filterwarnings("ignore:Host management is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:AnsibleCollectionFinder has already been configured:UserWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
