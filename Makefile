@@ -4,7 +4,7 @@
 
 # Names for the sessions of noxfile.py. Each works on a fresh clone: nox and uv are installed into .cache/nox first.
 
-SESSIONS := environment test test-all coverage matrix demo lint format docs build sanity units integration fuzz mutation \
+SESSIONS := environment test test-all matrix demo lint format docs build sanity units integration fuzz mutation \
     changelog lock
 PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions
 # pyenv puts a stand-in for each Python on PATH, and most of them fail, so look for the Pythons themselves too.
@@ -14,7 +14,7 @@ PROBE := import sys; v = "%d.%d.%d" % sys.version_info[:3]; sys.version_info < (
     import importlib.util as u; u.find_spec("ensurepip") or sys.exit(v + " lacks ensurepip (install its venv package)")
 NOX := .cache/nox/bin
 
-.PHONY: help words community bench demo-stop clean $(SESSIONS)
+.PHONY: help words community bench clean $(SESSIONS)
 
 help:
 	@echo "make COMMAND [ARGS='...'] [CORE=2.16] [PYTHON=/path/to/python]. Commands:"
@@ -34,9 +34,6 @@ community: $(NOX)/ready  ## Run what the Ansible community checks beyond `make l
 
 bench: environment  ## Measure speed beside `uri` and a bare script; ARGS=--quick leaves out what takes long
 	@.venv/bin/python -m tests.bench $(ARGS)
-
-demo-stop: environment  ## Stop the simulated tenant of the demo
-	@.venv/bin/python tests/demo/demo.py stop
 
 clean:  ## Delete everything that these commands created
 	rm -rf .venv .cache dist docs/build tests/output .hypothesis .ruff_cache

@@ -195,14 +195,6 @@ def test_all(session: nox.Session) -> None:
 
 
 @command
-def coverage(session: nox.Session) -> None:
-    """Measure what the unit tests and those of tenant_info cover; others run the plugins in their own processes"""
-    (CACHE / "coverage").mkdir(parents=True, exist_ok=True)
-    usual = ("tests/unit", "tests/functional/test_tenant_info.py")
-    pytest(session, venv(session, "test"), "--cov", "--cov-report=term", "--cov-report=xml", usual=usual)
-
-
-@command
 @each_core
 def matrix(session: nox.Session, core: str) -> None:
     """Run the functional tests that depend on ansible-core with each version, or with CORE"""
@@ -212,9 +204,9 @@ def matrix(session: nox.Session, core: str) -> None:
 
 @command
 def demo(session: nox.Session) -> None:
-    """Run a playbook of the built tarball against a simulated tenant; ARGS=list lists the others"""
+    """Run a playbook of the built tarball against a simulated tenant; ARGS=list lists the others, ARGS=stop ends it"""
     run = venv(session, "test")
-    env = {} if session.posargs == ["list"] else installed(session, run, "demo")[1]
+    env = {} if session.posargs in (["list"], ["stop"]) else installed(session, run, "demo")[1]
     run("python tests/demo/demo.py", *session.posargs, env=env)
 
 

@@ -130,7 +130,7 @@ def main(name: str = "", *arguments: str) -> None:
                 vary(each, env, Control(simulator["url"], simulator["ca_file"]), [*arguments])
     else:
         play(["tests/demo/demo.yml", *filter(None, [name]), *arguments], env)
-        print("==> Run again: make demo. Stop the tenant: make demo-stop. Other playbooks: make demo ARGS=list.")
+        print("==> Run again: make demo. Stop the tenant: make demo ARGS=stop. Other playbooks: make demo ARGS=list.")
 
 
 if __name__ == "__main__":
