@@ -170,9 +170,9 @@ class Etl:
             self._due.clear()
             self._enter(values["state"], now)
         if values.get("engine") == "active":
-            held, self._held = self._held, []
-            for execution in held:
+            for execution in self._held:
                 self._at(now + self.behavior.start_lag, self._begin, execution)
+            self._held.clear()
         self.advance(now)
 
     def _enter(self, state: str | None, now: float) -> None:
@@ -221,7 +221,9 @@ class Etl:
         if kills:
             self._cancel_not_begun()
         if action == "run" or (action == "schedule" and behavior.kind == "service"):
-            self._launch(Execution(number, self.id, cause, properties, now))
+            if not (behavior.kind == "service" and self.running):
+                execution = self.not_begun[number] = Execution(number, self.id, cause, properties, now)
+                self._at(now + behavior.start_lag, self._begin, execution)
         elif behavior.engine != "inactive":
             if action == "schedule":
                 self._at(now + behavior.schedule_lag, self._arm, cause, properties)
@@ -244,18 +246,10 @@ class Etl:
         refused = (
             behavior.engine == "refuses"
             or (action == "run" and self.state == "RUNNING" and behavior.run_when_running == "error")
-            or (
-                action in ("run", "schedule") and self.state == "SERVICE_ON" and behavior.run_when_service_on == "error"
-            )
+            or (action in ("run", "schedule") and self.state == "SERVICE_ON")
             or (action in ("stop", "kill") and is_idle and behavior.when_idle == "error")
         )
         return Outcome(word="ERROR", accepted=False) if refused else Outcome()
-
-    def _launch(self, execution: Execution) -> None:
-        if self.behavior.kind == "service" and self.running:
-            return
-        self.not_begun[execution.id] = execution
-        self._at(execution.accepted_at + self.behavior.start_lag, self._begin, execution)
 
     # --- other clients --------------------------------------------------------------------------------------------
 
@@ -314,27 +308,24 @@ class Etl:
         if behavior.ts_semantics == "start":
             self.last_exec = now
         # Until it ends, this is its future exit.
-        execution.exit = given["exit"] if "exit" in given else self._next_exit()
+        usual = self._exits.popleft() if self._exits and "exit" not in given else behavior.exit
+        execution.exit = given.get("exit", usual)
         duration = given.get("duration", behavior.duration)
         if duration is not None:
             execution.due_at = now + duration
             self._at(execution.due_at, self._end, execution, execution.exit, None)
 
-    def _next_exit(self) -> str | None:
-        return self._exits.popleft() if self._exits else self.behavior.exit
-
     def _end(self, now: float, execution: Execution, exit_code: str | None, state: str | None) -> None:
         if execution not in self.running:
             return
         self.running.remove(execution)
-        execution.ended_at = now
-        execution.exit = exit_code
+        execution.ended_at, execution.exit = now, exit_code
         if self.behavior.kind != "service":
             self.exit_code = exit_code
             if self.behavior.ts_semantics == "end":
                 self.last_exec = now
         if not self.running:
-            self.state = state or self.behavior.end_state or self._resting_state()
+            self.state = state or self._resting_state()
             self._plan_next_period(now)
             if self._in_line:
                 self._at(now + self.behavior.start_lag, self._begin, self._in_line.popleft())
@@ -350,19 +341,12 @@ class Etl:
             self._end(now, execution, exit_code, self.behavior.stop_state)
 
     def _kill(self, now: float) -> None:
-        behavior = self.behavior
-        if self.running:
-            self.scheduled = False
-            stamp = self.last_exec
-            usual_state = "SERVICE_OFF" if behavior.kind == "service" else "ABORTED"
-            for execution in list(self.running):
-                self._end(now, execution, behavior.kill_exit, behavior.kill_state or usual_state)
-            if not behavior.kill_stamps:
-                self.last_exec = stamp
-        elif self.state == "WAITING":
-            self.scheduled = False
+        self.scheduled = False
+        for execution in list(self.running):
+            self._end(now, execution, None, "SERVICE_OFF" if self.behavior.kind == "service" else "ABORTED")
+        if self.state == "WAITING":
             self._period_round += 1
-            self.state = behavior.kill_waiting_state
+            self.state = "ENDED"
 
     def _cancel_not_begun(self) -> None:
         self.not_begun.clear()
