@@ -59,7 +59,8 @@ class FaultRule:
 
     @property
     def is_spent(self) -> bool:
-        return 0 <= self.given.get("times", 1) <= self.hits
+        times: int = self.given.get("times", 1)
+        return 0 <= times <= self.hits
 
     def shown(self) -> dict[str, Any]:
         return {"id": self.id, **self.given, "hits": self.hits, "passed": self.passed, "spent": self.is_spent}

@@ -81,7 +81,7 @@ class Seen(NamedTuple):
 
 @dataclass(eq=False)
 class Execution:
-    """One execution, from its acceptance. `cause` is the number of a request, "external", or "period"."""
+    """One execution, from its acceptance. `cause` is the number of a request, or "external"."""
 
     id: int
     etl_id: int
@@ -135,8 +135,6 @@ class Etl:
         self._due: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = count()
         self._past: deque[tuple[float, Seen]] = deque(maxlen=_REMEMBERED_STATES)
-        self._period_round = 0
-        self._last_begin: float | None = None
         self._take_last_execution(values, now, skew)
         self._enter(self.state, now)
         self.advance(now)
@@ -183,7 +181,6 @@ class Etl:
             self.last_exec = stamp
         else:
             self.state = state
-            self._plan_next_period(now)
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -226,7 +223,7 @@ class Etl:
                 self._at(now + behavior.start_lag, self._begin, execution)
         elif behavior.engine != "inactive":
             if action == "schedule":
-                self._at(now + behavior.schedule_lag, self._arm, cause, properties)
+                self._at(now + behavior.schedule_lag, self._arm)
             elif action == "stop" and behavior.stop_effect == "stops":
                 self._at(now + behavior.stop_lag, self._stop, list(self.running))
             elif kills:
@@ -295,8 +292,7 @@ class Etl:
     def _begin_now(self, now: float, execution: Execution, given: dict[str, Any]) -> None:
         behavior = self.behavior
         self.not_begun.pop(execution.id, None)
-        self._period_round += 1
-        self._last_begin = execution.started_at = now
+        execution.started_at = now
         self.running.append(execution)
         self._books.executions.append(execution)
         if isinstance(execution.cause, int):
@@ -326,7 +322,6 @@ class Etl:
                 self.last_exec = now
         if not self.running:
             self.state = state or self._resting_state()
-            self._plan_next_period(now)
             if self._in_line:
                 self._at(now + self.behavior.start_lag, self._begin, self._in_line.popleft())
 
@@ -345,7 +340,6 @@ class Etl:
         for execution in list(self.running):
             self._end(now, execution, None, "SERVICE_OFF" if self.behavior.kind == "service" else "ABORTED")
         if self.state == "WAITING":
-            self._period_round += 1
             self.state = "ENDED"
 
     def _cancel_not_begun(self) -> None:
@@ -353,21 +347,7 @@ class Etl:
         self._held.clear()
         self._in_line.clear()
 
-    def _arm(self, now: float, cause: int | str, properties: dict[str, str]) -> None:
+    def _arm(self, now: float) -> None:
         self.scheduled = True
         if not self.running:
             self.state = "WAITING"
-            self._plan_next_period(now, cause, properties)
-
-    def _plan_next_period(
-        self, now: float, cause: int | str = "period", properties: dict[str, str] | None = None
-    ) -> None:
-        self._period_round += 1
-        if self.state == "WAITING" and self.behavior.period > 0:
-            since = now if self._last_begin is None else self._last_begin
-            due = max(now, since + self.behavior.period)
-            self._at(due, self._period_came, self._period_round, cause, properties or {})
-
-    def _period_came(self, now: float, period_round: int, cause: int | str, properties: dict[str, str]) -> None:
-        if period_round == self._period_round and self.state == "WAITING" and self.behavior.engine == "active":
-            self._begin_now(now, Execution(next(self._books.numbers), self.id, cause, properties, now), {})

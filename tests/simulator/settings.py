@@ -64,7 +64,6 @@ class Behavior:
     stop_lag: Seconds = 0  # from accepting `stop` to its effect
     kill_lag: Seconds = 0  # from accepting `kill` to its effect
     ts_semantics: Literal["end", "start"] = "end"  # whether last_exec_ts is the end or the start of an execution
-    period: Seconds = 0  # from one start to the next while WAITING; 0: it never starts by itself
     # inactive: accepts everything and does nothing until it is active again; refuses: 200 with ERROR
     engine: Literal["active", "inactive", "refuses"] = "active"
     # queue: afterward; parallel: at the same time; error: 200 with ERROR
@@ -141,9 +140,15 @@ class Fault:
     drop: list[str] = field(default_factory=list)  # fields of the answer to leave out
 
 
+def one_of(words: Iterable[str]) -> Any:
+    """The type of texts of which there are only these."""
+    return Annotated[str, Rule(f"one of {', '.join(words)}", frozenset(words).__contains__)]
+
+
 def is_number(value: object) -> bool:
-    is_one = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_one and math.isfinite(value) and abs(value) <= _LARGEST
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return math.isfinite(value) and abs(value) <= _LARGEST
 
 
 def is_integer(value: object) -> bool:

@@ -263,9 +263,6 @@ class Tenant:
     def now(self) -> float:
         return self.clock.now()
 
-    def shown_now(self) -> float:
-        return self.now() + self.settings.clock_skew
-
     def shown(self, moment: float | None) -> str | None:
         return None if moment is None else timestamp(moment + self.settings.clock_skew)
 
@@ -273,7 +270,11 @@ class Tenant:
         """The `Date` header."""
         if not self.settings.date_header:
             return None
-        return http_date(self.shown_now()) if self.settings.date_text is None else self.settings.date_text
+        return (
+            http_date(self.now() + self.settings.clock_skew)
+            if self.settings.date_text is None
+            else self.settings.date_text
+        )
 
     def put_etl(self, etl_id: int, given: object) -> Etl:
         etl = self.etls[etl_id] = Etl(etl_id, self.books, given, self.now(), self.settings.clock_skew)
