@@ -293,7 +293,7 @@ def test_a_run_from_request_to_end(api: Api, control: Control) -> None:
 STORIES: list[tuple[dict[str, Any], str, int]] = [
     # A schedule is armed, stays armed after a run, and is canceled by kill only.
     ({"kind": "periodic", "duration": 8}, "run RUNNING/OK, schedule RUNNING/OK, 8 WAITING/OK, kill ENDED/OK", 1),
-    ({"schedule_lag": 3, "duration": 1}, "schedule none, 3 WAITING, run RUNNING, 1 WAITING/OK, kill ENDED/OK", 1),
+    ({"schedule_lag": 3, "duration": 1}, "schedule none, 3 WAITING, kill ENDED, run RUNNING, 1 ENDED/OK", 1),
     # Stop and kill.
     ({"kind": "periodic", "duration": None}, "stop WAITING/OK, run RUNNING/OK, stop WAITING/OK", 1),
     ({"duration": None, "stop_lag": 2}, "run RUNNING, stop RUNNING, 2 ENDED/OK", 1),
@@ -563,17 +563,22 @@ def test_page(api: Api, control: Control) -> None:
 def test_profile_and_scenario(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, scene = tmp_path / "profile.yml", tmp_path / "scene.json"
     profile = {"permissions": ["read"], "forbidden_code": 401, "exit_words": ["Partial"], "etl_count": 3}
-    profile.update(format_version=1, product="of no effect", state_words=None, token_life_seconds=60)
+    profile.update(
+        format_version=1, product="of no effect", state_words=None, clock_skew_seconds=60, token_life_seconds=60
+    )
     path.write_text(yaml.safe_dump(profile))
-    scene.write_text(json.dumps({"config": {"token_life": 30}, "etls": [{"id": 321, "state": "ENDED"}]}))
-    arguments = ("--profile", str(path), "--latency-ms", "1", "--page-port", "0")
+    scene.write_text(json.dumps({"config": {"latency_ms": 200}, "etls": [{"id": 321, "state": "ENDED"}]}))
+    arguments = ("--profile", str(path), "--latency-ms", "1", "--token-life", "45", "--page-port", "0")
     with SimulatorProcess(https=False, speed=0, scenario=str(scene), extra_args=arguments) as server:
         server.control.reset()
         config = server.control.config()
-        assert (config["latency_ms"], config["token_life"]) == (1, 30), "the options and the scenario have priority"
+        assert (config["clock_skew"], config["token_life"], config["latency_ms"]) == (60, 45, 200), (
+            "the later one has priority"
+        )
         assert [etl["exit_code"] for etl in server.control.etls()] == ["OK", "Partial", None]
         with Api(server) as api:
-            assert codes(api.login(), api.list(), api.act("run")) == [200, 200, 401]
+            assert codes(api.login(), api.act("run")) == [200, 401]
+            assert api.list().elapsed.total_seconds() >= 0.2
         assert requests.get(server.page, timeout=30).text.startswith("<!DOCTYPE html>")
         assert server.page != f"{server.url}/"
     assert main(["--profile", str(path), "--http", "--stop-after", "0"]) == 0
