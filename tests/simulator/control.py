@@ -73,34 +73,30 @@ def read_object(what: str, path: str) -> dict[str, Any]:
 
 # --- profiles ---------------------------------------------------------------------------------------------------------
 
-
-# field of a profile: the setting, and the values of the setting if they have other names
-PROFILE: dict[str, tuple[str, dict[str, Any]]] = {
-    "status_code": ("status_code", {}),
-    "time_format": ("time_format", {}),
-    "words_case": ("words_case", {"upper": "as_is", "lower": "lower", "title": "title"}),
-    "trailing_slash": (
-        "list_without_slash",
-        {"required": "not_found", "redirected": "redirect", "optional": "served"},
-    ),
-    "accept": ("strict_accept", {"strict": True, "lenient": False}),
-    "forbidden_code": ("forbidden_code", {}),
-    "tenant_id_required": ("tenant_required", {}),
-    "token_life_seconds": ("token_life", {}),
-    "token_claims": ("jwt_opaque", {"readable": False, "opaque": True}),
-    "token_exp": ("jwt_exp", {}),
-    "date_header": ("date_header", {}),
-    "clock_skew_seconds": ("clock_skew", {}),
-    "no_value": (
-        "none_style",
-        {
-            "null": "json_null",
-            "empty_string": "empty_string",
-            "absent": "absent",
-            "empty_body": "204_empty",
-            "null_body": "null",
-        },
-    ),
+#: field of a profile: the setting
+PROFILE = {
+    "status_code": "status_code",
+    "time_format": "time_format",
+    "words_case": "words_case",
+    "trailing_slash": "list_without_slash",
+    "accept": "strict_accept",
+    "forbidden_code": "forbidden_code",
+    "tenant_id_required": "tenant_required",
+    "token_life_seconds": "token_life",
+    "token_claims": "jwt_opaque",
+    "token_exp": "jwt_exp",
+    "date_header": "date_header",
+    "clock_skew_seconds": "clock_skew",
+    "no_value": "none_style",
+}
+#: The values that have other names in a profile.
+_VALUES: dict[str, dict[str, Any]] = {
+    "words_case": {"upper": "as_is", "lower": "lower", "title": "title"},
+    "trailing_slash": {"required": "not_found", "redirected": "redirect", "optional": "served"},
+    "accept": {"strict": True, "lenient": False},
+    "token_claims": {"readable": False, "opaque": True},
+    "no_value": {"null": "json_null", "null_body": "null", "empty_body": "204_empty"}
+    | {same: same for same in ("empty_string", "absent")},
 }
 #: Fields whose effect is more than a setting.
 MORE_OF_A_PROFILE: Fields = {
@@ -122,12 +118,12 @@ def apply_profile(identity: Identity, given: dict[str, Any]) -> list[str]:
     if given.get("format_version") != 1:
         raise InputError(f"The profile has format_version {given.get('format_version')!r}; this simulator reads 1.")
     settings = fields_of(Settings)
-    hints = {name: one_of(values) if values else settings[setting] for name, (setting, values) in PROFILE.items()}
+    hints = {name: one_of(_VALUES[name]) if name in _VALUES else settings[PROFILE[name]] for name in PROFILE}
     hints.update(MORE_OF_A_PROFILE)
     profile = check(hints, _observed({name: value for name, value in given.items() if name in hints}), "The profile")
     config = {
-        setting: values.get(profile[name], profile[name])
-        for name, (setting, values) in PROFILE.items()
+        setting: _VALUES[name][profile[name]] if name in _VALUES else profile[name]
+        for name, setting in PROFILE.items()
         if name in profile
     }
     if profile.get("no_value") == "empty_body":

@@ -14,13 +14,11 @@ from weakref import WeakKeyDictionary
 
 import jwt
 
+from .client import SimulatorProcess
 from .faults import FaultBook
 from .model import Books, Clock, Etl, Execution, http_date, timestamp
 from .settings import Fields, InputError, Seconds, Settings, check, is_integer
 
-ACCESS_KEY = "SIMULATEDACCESSKEY0123456789AB"
-ACCESS_SECRET_KEY = "simulatedSecretKey0123456789abcdefghijklmnopqrstuv"
-TENANT_ID = "1234567890"
 _REMEMBERED_REQUESTS = 20_000
 _REFRESH_LIFE = 86_400
 
@@ -219,9 +217,9 @@ class Journal:
 class Identity:
     """What a reset does not change."""
 
-    access_key: str = ACCESS_KEY
-    access_secret_key: str = ACCESS_SECRET_KEY
-    tenant_id: str = TENANT_ID
+    access_key: str = SimulatorProcess.access_key
+    access_secret_key: str = SimulatorProcess.access_secret_key
+    tenant_id: str = SimulatorProcess.tenant_id
     speed: float = 1.0
     config: dict[str, Any] = field(default_factory=dict)
     permissions: list[str] = field(default_factory=lambda: ["read", "write"])
