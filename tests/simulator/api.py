@@ -138,9 +138,7 @@ def _serve(tenant: Tenant, call: Call, entry: Entry, body: bytes, lag: float | N
     properties: dict[str, str] | None = {}
     if call.exchange in ("run", "schedule"):
         properties = _properties(tenant.settings.run_body, body)
-    elif call.is_write and body and tenant.settings.stop_body == "refused":
-        properties = None
-    if properties is None:
+    if properties is None or (call.exchange in ("stop", "kill") and body and tenant.settings.stop_body == "refused"):
         return as_json({"error": "Bad request: the body is not valid"}, 400)
     etl = tenant.etls.get(call.etl_id)
     if etl is None:
@@ -149,42 +147,36 @@ def _serve(tenant: Tenant, call: Call, entry: Entry, body: bytes, lag: float | N
     if call.exchange == "status":
         etl.advance(tenant.now())
         etl.reads += 1
-        return _status(tenant, etl, etl.seen_at(tenant.now() - _lag(tenant.settings.replica_lag, etl, lag)))
+        lags = tenant.settings.replica_lag or [0]
+        return _status(tenant, etl, etl.seen_at(tenant.now() - (lags[etl.reads % len(lags)] if lag is None else lag)))
     outcome = etl.request(call.exchange, tenant.now(), entry.n, properties)
     entry.accepted = outcome.accepted
     if outcome.code != 200:
         return as_json({"error": "Error"}, outcome.code)
     word = _shown_word(tenant.settings, tenant.settings.request_words, outcome.word)
     fields = {"task_execution_request_id": outcome.request_id, "request_status": word}
-    return as_json({**fields, **etl.behavior.answer_overlay})
+    return as_json(fields)
 
 
 def _list(tenant: Tenant, entry: Entry) -> Answer:
     mode = tenant.settings.list_without_slash
-    if not entry.path.endswith("/") and mode != "served":
-        if mode == "redirect":
-            return Answer(301, headers={"Location": ETLS + "/"})
-        return as_json({"error": "Not found"}, 404)
-    return as_json([_list_item(etl) for etl in tenant.etls.values() if etl.behavior.listed])
+    if entry.path.endswith("/") or mode == "served":
+        return as_json([_list_item(etl) for etl in tenant.etls.values() if etl.behavior.listed])
+    if mode == "redirect":
+        return Answer(301, headers={"Location": ETLS + "/"})
+    return as_json({"error": "Not found"}, 404)
 
 
 def _list_item(etl: Etl) -> dict[str, Any]:
-    configurations: Any = etl.behavior.run_configurations
+    configurations = etl.behavior.run_configurations
     if configurations is None:
         configurations = [{"name": "Default", "active": True, "run_configuration_id": 1000 + etl.id}]
-    fields = {"name": etl.behavior.name, "etl_id": etl.id, "run_configurations": configurations}
-    return {**fields, **etl.behavior.list_overlay}
-
-
-def _lag(lags: list[float], etl: Etl, lag: float | None) -> float:
-    if lag is None and lags:
-        return lags[etl.reads % len(lags)]
-    return lag or 0
+    return {"name": etl.behavior.name, "etl_id": etl.id, "run_configurations": configurations}
 
 
 def _status(tenant: Tenant, etl: Etl, seen: Seen) -> Answer:
-    settings, overlay = tenant.settings, etl.behavior.status_overlay
-    if seen.state is None and not overlay:
+    settings = tenant.settings
+    if seen.state is None:
         return _no_status(etl.behavior.none_style or settings.none_style, etl.id, settings.status_code)
     fields = {
         "status": _shown_word(settings, settings.state_words, seen.state),
@@ -192,7 +184,7 @@ def _status(tenant: Tenant, etl: Etl, seen: Seen) -> Answer:
         "exit_code": _shown_word(settings, settings.exit_words, seen.exit_code),
         "last_exec_ts": _shown_time(settings, etl, seen.last_exec),
     }
-    return as_json({**fields, **overlay}, settings.status_code)
+    return as_json(fields, settings.status_code)
 
 
 def _shown_word(settings: Settings, words: Mapping[str, str | None], word: str | None) -> str | None:
@@ -205,10 +197,8 @@ def _shown_word(settings: Settings, words: Mapping[str, str | None], word: str |
 def _shown_time(settings: Settings, etl: Etl, moment: float | None) -> Any:
     if moment is None:
         return None
-    form = settings.time_format
-    if isinstance(form, list):
-        form = form[etl.reads % len(form)] if form else "z"
-    return _TIME_FORMATS[form](moment + settings.clock_skew)
+    forms = settings.time_format if isinstance(settings.time_format, list) else [settings.time_format]
+    return _TIME_FORMATS[forms[etl.reads % len(forms)] if forms else "z"](moment + settings.clock_skew)
 
 
 def _no_status(style: str, etl_id: int, status: int) -> Answer:

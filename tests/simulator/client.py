@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import ssl
@@ -17,7 +16,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
-from urllib.parse import urlsplit
+from urllib.error import HTTPError
+from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 _PACKAGE = Path(__file__).resolve().parent
 _START_SECONDS = 60.0
@@ -31,33 +31,23 @@ class Control:
     """The control interface. Every call opens its own connection and ignores proxies."""
 
     def __init__(self, url: str, ca_file: str | None = None) -> None:
-        self._address = urlsplit(url)
-        self._context: ssl.SSLContext | None = None
-        if self._address.scheme == "https":
-            self._context = ssl.create_default_context(cafile=ca_file)
-            if ca_file is None:
-                self._context.check_hostname = False
-                self._context.verify_mode = ssl.CERT_NONE
+        self._url = f"{url}/_simulator"
+        context = ssl.create_default_context(cafile=ca_file)
+        if ca_file is None:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Any control call, such as `call("GET", "/clock")`."""
-        connection = self._connect()
+        content = None if body is None else json.dumps(body).encode()
+        request = Request(self._url + path, content, method=method)  # noqa: S310  the address of the simulator
         try:
-            text = None if body is None else json.dumps(body)
-            connection.request(method, f"/_simulator{path}", text, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            content = json.loads(answer.read())
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise SimulatorError(content.get("error", f"HTTP {answer.status}"))
-        return content
-
-    def _connect(self) -> http.client.HTTPConnection:
-        host, port = self._address.hostname or "", self._address.port
-        if self._context is None:
-            return http.client.HTTPConnection(host, port, timeout=30)
-        return http.client.HTTPSConnection(host, port, timeout=30, context=self._context)
+            with self._opener.open(request, timeout=30) as answer:
+                return json.load(answer)
+        except HTTPError as error:
+            with error:
+                raise SimulatorError(json.load(error)["error"]) from None
 
     def reset(self, scenario: str | Mapping[str, Any] | None = None) -> None:
         """Delete everything and load this scenario; by default, the one from the start of the simulator."""
@@ -151,13 +141,11 @@ class Control:
     def wait_until(self, is_so: Callable[[Control], Any], timeout: float = 10.0) -> Any:
         """Call `is_so(control)` until it returns something true; return that."""
         deadline = time.monotonic() + timeout
-        while True:
-            result = is_so(self)
-            if result:
-                return result
+        while not (result := is_so(self)):
             if time.monotonic() > deadline:
                 raise SimulatorError(f"The condition was not met within {timeout:g} seconds.")
             time.sleep(0.02)
+        return result
 
 
 class SimulatorProcess:
@@ -178,10 +166,9 @@ class SimulatorProcess:
         extra_args: Sequence[str] = (),
         scenario: str = "empty",
         stop_after: float = 1800,
-        python: str | None = None,
     ) -> None:
         # Another Python can be set if that of the tests does not have the libraries of the server.
-        self._python = python or os.environ.get("HELIX_SIMULATOR_PYTHON") or sys.executable
+        self._python = os.environ.get("HELIX_SIMULATOR_PYTHON") or sys.executable
         self._arguments = [
             *("--https" if https else "--http", "--quiet", "--stop-with-stdin"),
             *("--speed", str(speed), "--scenario", scenario, "--stop-after", str(stop_after)),
@@ -210,43 +197,28 @@ class SimulatorProcess:
         command = [self._python, str(_PACKAGE), "--state-dir", self._folder.name, *self._arguments]
         with (self.state_dir / "log.txt").open("wb") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            ready = self._await_ready()
-        except BaseException:
-            self.stop()
-            raise
+        ready_file = self.state_dir / "ready.json"
+        deadline = time.monotonic() + _START_SECONDS
+        while not ready_file.exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                log_text = (self.state_dir / "log.txt").read_text(encoding="utf-8", errors="replace")
+                self.stop()
+                raise SimulatorError(f"The simulator did not start ({self._python}).\n{log_text}")
+            time.sleep(0.01)
+        ready = json.loads(ready_file.read_text(encoding="utf-8"))
         self.url, self.page, self.ca_file = ready["url"], ready["page"], ready["ca_file"]
         has_odd_certificate = "--certificate" in self._arguments
         self.control = Control(self.url, None if has_odd_certificate else self.ca_file)
         return self
 
-    def _await_ready(self) -> dict[str, Any]:
-        assert self._process is not None
-        ready_file = self.state_dir / "ready.json"
-        deadline = time.monotonic() + _START_SECONDS
-        while not ready_file.exists():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                log = (self.state_dir / "log.txt").read_text(encoding="utf-8", errors="replace")
-                raise SimulatorError(f"The simulator did not start ({self._python}).\n{log}")
-            time.sleep(0.01)
-        ready: dict[str, Any] = json.loads(ready_file.read_text(encoding="utf-8"))
-        return ready
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "the simulator is not running"
-        return self._process.pid
-
     def stop(self) -> None:
         if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            if self._process.stdin is not None:
-                self._process.stdin.close()
+            with self._process as process:  # its end closes the pipe and waits
+                process.terminate()
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
             self._process = None
         if self._folder is not None:
             self._folder.cleanup()

@@ -17,7 +17,8 @@ from typing import Any, Callable, Literal, Optional
 
 from aiohttp import web
 
-from .settings import AnyCode, Fields, InputError, Line, Seconds, TimeFormat, Whole, Word, as_object, check
+from .model import Etl
+from .settings import Fields, InputError, Seconds, Settings, Whole, Word, as_object, check, fields_of, one_of
 from .tenant import Identity, Tenant, describe_execution
 
 BASE = "/_simulator"
@@ -72,37 +73,34 @@ def read_object(what: str, path: str) -> dict[str, Any]:
 
 # --- profiles ---------------------------------------------------------------------------------------------------------
 
-
-_UNKNOWN_ID: Fields = {
-    "code": Optional[AnyCode],
-    "content_type": Optional[Line],
-    "shape": Optional[Literal["json", "text", "html", "empty"]],
+#: field of a profile: the setting
+PROFILE = {
+    "status_code": "status_code",
+    "time_format": "time_format",
+    "words_case": "words_case",
+    "trailing_slash": "list_without_slash",
+    "accept": "strict_accept",
+    "forbidden_code": "forbidden_code",
+    "tenant_id_required": "tenant_required",
+    "token_life_seconds": "token_life",
+    "token_claims": "jwt_opaque",
+    "token_exp": "jwt_exp",
+    "date_header": "date_header",
+    "clock_skew_seconds": "clock_skew",
+    "no_value": "none_style",
 }
-
-
-# field of a profile: (its values, the setting, the values of the setting if they have other names)
-PROFILE: dict[str, tuple[Any, str, dict[str, Any]]] = {
-    "status_code": (Literal[200, 204], "status_code", {}),
-    "time_format": (TimeFormat, "time_format", {}),
-    "words_case": (Literal["upper", "lower", "title"], "words_case", {"upper": "as_is"}),
-    "trailing_slash": (
-        Literal["required", "redirected", "optional"],
-        "list_without_slash",
-        {"required": "not_found", "redirected": "redirect", "optional": "served"},
-    ),
-    "accept": (Literal["strict", "lenient"], "strict_accept", {"strict": True, "lenient": False}),
-    "forbidden_code": (AnyCode, "forbidden_code", {}),
-    "tenant_id_required": (bool, "tenant_required", {}),
-    "token_life_seconds": (Seconds, "token_life", {}),
-    "token_claims": (Literal["readable", "opaque"], "jwt_opaque", {"readable": False, "opaque": True}),
-    "token_exp": (bool, "jwt_exp", {}),
-    "date_header": (bool, "date_header", {}),
-    "clock_skew_seconds": (float, "clock_skew", {}),
+#: The values that have other names in a profile.
+_VALUES: dict[str, dict[str, Any]] = {
+    "words_case": {"upper": "as_is", "lower": "lower", "title": "title"},
+    "trailing_slash": {"required": "not_found", "redirected": "redirect", "optional": "served"},
+    "accept": {"strict": True, "lenient": False},
+    "token_claims": {"readable": False, "opaque": True},
+    "no_value": {"null": "json_null", "null_body": "null", "empty_body": "204_empty"}
+    | {same: same for same in ("empty_string", "absent")},
 }
 #: Fields whose effect is more than a setting.
 MORE_OF_A_PROFILE: Fields = {
     "format_version": Literal[1],
-    "no_value": Literal["null", "empty_string", "absent", "empty_body", "null_body"],
     "no_value_code": Literal[200, 204],
     "unknown_id": dict[str, Any],
     "permissions": list[Literal["read", "write"]],
@@ -110,7 +108,7 @@ MORE_OF_A_PROFILE: Fields = {
     "exit_words": list[str],
     "etl_count": Whole,
 }
-_NO_VALUE = {"null": "json_null", "empty_string": "empty_string", "absent": "absent", "null_body": "null"}
+_UNKNOWN_ID = {"code": "not_found_code", "content_type": "not_found_type", "shape": "not_found_style"}
 _DOCUMENTED = ("RUNNING", "WAITING", "ENDED", "ABORTED", "SERVICE_ON", "SERVICE_OFF", "OK", "WARNING", "ERROR")
 _FIRST_ID = {"state": 900_001, "exit": 910_001, "more": 920_001}
 
@@ -119,25 +117,29 @@ def apply_profile(identity: Identity, given: dict[str, Any]) -> list[str]:
     """Apply a profile to the tenant; return the names of the fields that have no effect."""
     if given.get("format_version") != 1:
         raise InputError(f"The profile has format_version {given.get('format_version')!r}; this simulator reads 1.")
-    hints = {**{name: hint for name, (hint, _setting, _values) in PROFILE.items()}, **MORE_OF_A_PROFILE}
-    # A field that is null was not observed.
-    known = {name: value for name, value in given.items() if name in hints and value is not None}
-    profile = check(hints, known, "The profile")
-    config: dict[str, Any] = {}
-    for name, (_hint, setting, values) in PROFILE.items():
-        if name in profile:
-            config[setting] = values.get(profile[name], profile[name])
-    if "no_value" in profile:
-        code = profile.get("no_value_code", profile.get("status_code", 204))
-        config["none_style"] = _NO_VALUE.get(profile["no_value"], f"{code}_empty")
-    unknown_id = check(_UNKNOWN_ID, profile.get("unknown_id", {}), "The profile's 'unknown_id'")
-    for part, setting in (("code", "not_found_code"), ("shape", "not_found_style"), ("content_type", "not_found_type")):
-        if unknown_id.get(part) is not None:
-            config[setting] = unknown_id[part]
+    settings = fields_of(Settings)
+    hints = {name: one_of(_VALUES[name]) if name in _VALUES else settings[PROFILE[name]] for name in PROFILE}
+    hints.update(MORE_OF_A_PROFILE)
+    profile = check(hints, _observed({name: value for name, value in given.items() if name in hints}), "The profile")
+    config = {
+        setting: _VALUES[name][profile[name]] if name in _VALUES else profile[name]
+        for name, setting in PROFILE.items()
+        if name in profile
+    }
+    if profile.get("no_value") == "empty_body":
+        config["none_style"] = f"{profile.get('no_value_code', profile.get('status_code', 204))}_empty"
+    parts = {part: settings[setting] for part, setting in _UNKNOWN_ID.items()}
+    unknown_id = check(parts, _observed(profile.get("unknown_id", {})), "The profile's 'unknown_id'")
+    config.update({_UNKNOWN_ID[part]: value for part, value in unknown_id.items()})
     identity.config = {**config, **identity.config}
     identity.permissions = profile.get("permissions", identity.permissions)
     _add_etls(identity, profile)
     return sorted(set(given) - set(hints))
+
+
+def _observed(given: dict[str, Any]) -> dict[str, Any]:
+    """A field that is null was not observed."""
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _add_etls(identity: Identity, profile: dict[str, Any]) -> None:
@@ -279,22 +281,20 @@ def control_routes(tenant: Tenant) -> list[web.RouteDef]:
     async def unknown(request: web.Request) -> web.Response:
         return web.json_response({"error": f"There is no control call {request.method} {request.path}."}, status=404)
 
-    routes = [
-        web.route(method, BASE + path, _handler(tenant, act, {} if path in _BARE else None))
-        for (method, path), act in CALLS.items()
-    ]
+    routes = [web.route(method, BASE + path, _handler(tenant, act, path)) for (method, path), act in CALLS.items()]
     return [*routes, web.route("*", BASE + "/{rest:.*}", unknown)]
 
 
-def _handler(tenant: Tenant, act: _Act, default: Any) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _handler(tenant: Tenant, act: _Act, path: str) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         text = await request.text()
         try:
-            return web.json_response(act(tenant, request, json.loads(text) if text else default))
-        except InputError as error:
-            return web.json_response({"error": str(error)}, status=400)
+            given = json.loads(text) if text else {} if path in _BARE else None
+            return web.json_response(act(tenant, request, given))
         except json.JSONDecodeError as error:
             return web.json_response({"error": f"The body is not JSON: {error}."}, status=400)
+        except InputError as error:
+            return web.json_response({"error": str(error)}, status=400)
 
     return handle
 
@@ -331,7 +331,7 @@ def _snapshot(tenant: Tenant) -> dict[str, Any]:
         "speed": tenant.clock.speed,
         "outage": max(0.0, tenant.outage_until - now),
         "counters": tenant.counters(),
-        "etls": [_etl(tenant, etl_id, now) for etl_id in sorted(tenant.etls)],
+        "etls": [_etl(tenant, etl, now) for _id, etl in sorted(tenant.etls.items())],
         "requests": _requests(tenant),
     }
 
@@ -352,19 +352,11 @@ def _requests(tenant: Tenant) -> list[dict[str, Any]]:
     return rows
 
 
-def _etl(tenant: Tenant, etl_id: int, now: float) -> dict[str, Any]:
-    etl = tenant.etls[etl_id]
+def _etl(tenant: Tenant, etl: Etl, now: float) -> dict[str, Any]:
     running = etl.running[0] if etl.running else None
     return {
-        "id": etl.id,
-        "name": etl.behavior.name,
-        "kind": etl.behavior.kind,
-        "engine": etl.behavior.engine,
-        "state": etl.state,
-        "exit": etl.exit_code,
+        **tenant.describe(etl),
         "age": None if etl.last_exec is None else max(0.0, now - etl.last_exec),
-        "not_begun": len(etl.not_begun),
-        "executing": len(etl.running),
         "since": running.started_at if running else None,
         "due": running.due_at if running else None,
     }

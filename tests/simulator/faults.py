@@ -19,7 +19,7 @@ GROUPS = {
     "read": ("list", "status"),
     "write": ("run", "schedule", "stop", "kill"),
 }
-_HTTP = ("code", "body", "content_type", "headers", "retry_after", "retry_after_date")
+_HTTP = ("code", "body", "content_type", "headers", "retry_after")
 
 # kind: (whether the request is carried out, the parameters)
 KINDS: dict[str, tuple[bool, tuple[str, ...]]] = {
@@ -30,15 +30,12 @@ KINDS: dict[str, tuple[bool, tuple[str, ...]]] = {
     "slow": (True, ("seconds",)),  # waits, then does the work and answers
     "slow_after": (True, ("seconds",)),  # does the work, waits, then answers
     "slow_before_nothing": (False, ("seconds",)),  # waits, then closes the connection
-    "slow_body": (True, ("seconds", "chunks")),  # sends the body piece by piece for so long
     "cut_json": (True, ()),  # sends half of the announced body, then closes the connection
     "html_200": (False, ("body",)),  # a sign-in page with status 200, like a captive portal
     "wrong_shape": (True, ("code", "body")),  # answers `body` (42) as JSON
     "edit": (True, ("set", "drop")),  # answers with fields set or left out
     "stale": (True, ("seconds",)),  # a status answer from so many simulated seconds ago, like a replica that lags
-    "huge": (False, ("code", "bytes", "gzip")),  # a JSON body of so many bytes, without a length
     "redirect": (False, ("code", "location")),  # redirects (302) to `location`
-    "echo_secrets": (False, ("code",)),  # answers `code` (500) with all headers and the body of the request in it
     "raw": (True, ("text",)),  # writes `text` to the connection as it is and closes it
 }
 _RULE = {"match": dict[str, Any], "fault": dict[str, Any], "skip": int, "times": int}
@@ -51,19 +48,19 @@ class FaultRule:
     exchanges: frozenset[str]
     etl_id: int | None
     fault: Fault
-    works: bool
     given: dict[str, Any]
-    skip: int = 0
-    times: int = 1
     hits: int = 0
     passed: int = 0
 
-    def matches(self, exchange: str, etl_id: int) -> bool:
-        return exchange in self.exchanges and self.etl_id in (None, etl_id)
+    @property
+    def works(self) -> bool:
+        """Whether the request is carried out."""
+        return KINDS[self.fault.kind][0] if self.fault.work is None else self.fault.work
 
     @property
     def is_spent(self) -> bool:
-        return 0 <= self.times <= self.hits
+        times: int = self.given.get("times", 1)
+        return 0 <= times <= self.hits
 
     def shown(self) -> dict[str, Any]:
         return {"id": self.id, **self.given, "hits": self.hits, "passed": self.passed, "spent": self.is_spent}
@@ -77,12 +74,10 @@ class FaultBook:
     def add(self, given: object) -> FaultRule:
         values = check(_RULE, given, "A fault rule")
         match = check(_MATCH, values.get("match", {}), "A fault rule's 'match'")
-        exchanges = _exchanges(match.get("exchange", "any"))
-        fault = _fault(values.get("fault", {}))
-        works = KINDS[fault.kind][0] if fault.work is None else fault.work
+        chosen = match.get("exchange", "any")
+        exchanges = _exchanges(chosen if isinstance(chosen, list) else [chosen])
         self._last_id += 1
-        rule = FaultRule(self._last_id, exchanges, match.get("etl_id"), fault, works, values)
-        rule.skip, rule.times = values.get("skip", 0), values.get("times", 1)
+        rule = FaultRule(self._last_id, exchanges, match.get("etl_id"), _fault(values.get("fault", {})), values)
         self.rules.append(rule)
         return rule
 
@@ -95,23 +90,20 @@ class FaultBook:
     def take(self, exchange: str, etl_id: int) -> FaultRule | None:
         """The first rule that hits this request; the rules before it that match and still skip count it."""
         for rule in self.rules:
-            if rule.is_spent or not rule.matches(exchange, etl_id):
+            if rule.is_spent or exchange not in rule.exchanges or rule.etl_id not in (None, etl_id):
                 continue
-            if rule.passed < rule.skip:
-                rule.passed += 1
-                continue
-            rule.hits += 1
-            return rule
+            if rule.passed >= rule.given.get("skip", 0):
+                rule.hits += 1
+                return rule
+            rule.passed += 1
         return None
 
 
-def _exchanges(given: str | list[str]) -> frozenset[str]:
-    chosen: set[str] = set()
-    for name in given if isinstance(given, list) else [given]:
+def _exchanges(names: list[str]) -> frozenset[str]:
+    for name in names:
         if name not in (*GROUPS, *EXCHANGES):
             raise InputError(f"A fault rule: there is no exchange {name!r}; use {', '.join([*EXCHANGES, *GROUPS])}.")
-        chosen.update(GROUPS.get(name, (name,)))
-    return frozenset(chosen)
+    return frozenset(exchange for name in names for exchange in GROUPS.get(name, (name,)))
 
 
 def _fault(given: object) -> Fault:

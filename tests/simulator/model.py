@@ -81,7 +81,7 @@ class Seen(NamedTuple):
 
 @dataclass(eq=False)
 class Execution:
-    """One execution, from its acceptance. `cause` is the number of a request, "external", or "period"."""
+    """One execution, from its acceptance. `cause` is the number of a request, or "external"."""
 
     id: int
     etl_id: int
@@ -135,8 +135,6 @@ class Etl:
         self._due: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = count()
         self._past: deque[tuple[float, Seen]] = deque(maxlen=_REMEMBERED_STATES)
-        self._period_round = 0
-        self._last_begin: float | None = None
         self._take_last_execution(values, now, skew)
         self._enter(self.state, now)
         self.advance(now)
@@ -170,9 +168,9 @@ class Etl:
             self._due.clear()
             self._enter(values["state"], now)
         if values.get("engine") == "active":
-            held, self._held = self._held, []
-            for execution in held:
+            for execution in self._held:
                 self._at(now + self.behavior.start_lag, self._begin, execution)
+            self._held.clear()
         self.advance(now)
 
     def _enter(self, state: str | None, now: float) -> None:
@@ -183,7 +181,6 @@ class Etl:
             self.last_exec = stamp
         else:
             self.state = state
-            self._plan_next_period(now)
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -221,10 +218,12 @@ class Etl:
         if kills:
             self._cancel_not_begun()
         if action == "run" or (action == "schedule" and behavior.kind == "service"):
-            self._launch(Execution(number, self.id, cause, properties, now))
+            if not (behavior.kind == "service" and self.running):
+                execution = self.not_begun[number] = Execution(number, self.id, cause, properties, now)
+                self._at(now + behavior.start_lag, self._begin, execution)
         elif behavior.engine != "inactive":
             if action == "schedule":
-                self._at(now + behavior.schedule_lag, self._arm, cause, properties)
+                self._at(now + behavior.schedule_lag, self._arm)
             elif action == "stop" and behavior.stop_effect == "stops":
                 self._at(now + behavior.stop_lag, self._stop, list(self.running))
             elif kills:
@@ -244,18 +243,10 @@ class Etl:
         refused = (
             behavior.engine == "refuses"
             or (action == "run" and self.state == "RUNNING" and behavior.run_when_running == "error")
-            or (
-                action in ("run", "schedule") and self.state == "SERVICE_ON" and behavior.run_when_service_on == "error"
-            )
+            or (action in ("run", "schedule") and self.state == "SERVICE_ON")
             or (action in ("stop", "kill") and is_idle and behavior.when_idle == "error")
         )
         return Outcome(word="ERROR", accepted=False) if refused else Outcome()
-
-    def _launch(self, execution: Execution) -> None:
-        if self.behavior.kind == "service" and self.running:
-            return
-        self.not_begun[execution.id] = execution
-        self._at(execution.accepted_at + self.behavior.start_lag, self._begin, execution)
 
     # --- other clients --------------------------------------------------------------------------------------------
 
@@ -301,8 +292,7 @@ class Etl:
     def _begin_now(self, now: float, execution: Execution, given: dict[str, Any]) -> None:
         behavior = self.behavior
         self.not_begun.pop(execution.id, None)
-        self._period_round += 1
-        self._last_begin = execution.started_at = now
+        execution.started_at = now
         self.running.append(execution)
         self._books.executions.append(execution)
         if isinstance(execution.cause, int):
@@ -314,28 +304,24 @@ class Etl:
         if behavior.ts_semantics == "start":
             self.last_exec = now
         # Until it ends, this is its future exit.
-        execution.exit = given["exit"] if "exit" in given else self._next_exit()
+        usual = self._exits.popleft() if self._exits and "exit" not in given else behavior.exit
+        execution.exit = given.get("exit", usual)
         duration = given.get("duration", behavior.duration)
         if duration is not None:
             execution.due_at = now + duration
             self._at(execution.due_at, self._end, execution, execution.exit, None)
 
-    def _next_exit(self) -> str | None:
-        return self._exits.popleft() if self._exits else self.behavior.exit
-
     def _end(self, now: float, execution: Execution, exit_code: str | None, state: str | None) -> None:
         if execution not in self.running:
             return
         self.running.remove(execution)
-        execution.ended_at = now
-        execution.exit = exit_code
+        execution.ended_at, execution.exit = now, exit_code
         if self.behavior.kind != "service":
             self.exit_code = exit_code
             if self.behavior.ts_semantics == "end":
                 self.last_exec = now
         if not self.running:
-            self.state = state or self.behavior.end_state or self._resting_state()
-            self._plan_next_period(now)
+            self.state = state or self._resting_state()
             if self._in_line:
                 self._at(now + self.behavior.start_lag, self._begin, self._in_line.popleft())
 
@@ -350,40 +336,18 @@ class Etl:
             self._end(now, execution, exit_code, self.behavior.stop_state)
 
     def _kill(self, now: float) -> None:
-        behavior = self.behavior
-        if self.running:
-            self.scheduled = False
-            stamp = self.last_exec
-            usual_state = "SERVICE_OFF" if behavior.kind == "service" else "ABORTED"
-            for execution in list(self.running):
-                self._end(now, execution, behavior.kill_exit, behavior.kill_state or usual_state)
-            if not behavior.kill_stamps:
-                self.last_exec = stamp
-        elif self.state == "WAITING":
-            self.scheduled = False
-            self._period_round += 1
-            self.state = behavior.kill_waiting_state
+        self.scheduled = False
+        for execution in list(self.running):
+            self._end(now, execution, None, "SERVICE_OFF" if self.behavior.kind == "service" else "ABORTED")
+        if self.state == "WAITING":
+            self.state = "ENDED"
 
     def _cancel_not_begun(self) -> None:
         self.not_begun.clear()
         self._held.clear()
         self._in_line.clear()
 
-    def _arm(self, now: float, cause: int | str, properties: dict[str, str]) -> None:
+    def _arm(self, now: float) -> None:
         self.scheduled = True
         if not self.running:
             self.state = "WAITING"
-            self._plan_next_period(now, cause, properties)
-
-    def _plan_next_period(
-        self, now: float, cause: int | str = "period", properties: dict[str, str] | None = None
-    ) -> None:
-        self._period_round += 1
-        if self.state == "WAITING" and self.behavior.period > 0:
-            since = now if self._last_begin is None else self._last_begin
-            due = max(now, since + self.behavior.period)
-            self._at(due, self._period_came, self._period_round, cause, properties or {})
-
-    def _period_came(self, now: float, period_round: int, cause: int | str, properties: dict[str, str]) -> None:
-        if period_round == self._period_round and self.state == "WAITING" and self.behavior.engine == "active":
-            self._begin_now(now, Execution(next(self._books.numbers), self.id, cause, properties, now), {})

@@ -12,17 +12,14 @@ import json
 import socket
 import struct
 import time
-import zlib
-from collections.abc import Iterator
-from typing import Any, Callable
-from weakref import WeakKeyDictionary
+from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 
 from .api import Answer, Call, as_json, parsed, perform, recognize
 from .control import control_routes, page_routes
 from .faults import FaultRule
-from .model import http_date
 from .settings import Fault
 from .tenant import Entry, Tenant
 
@@ -30,9 +27,6 @@ LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in</title></head><body><for
 _NAME = "helix-simulator"
 _KEEP_ALIVE_SECONDS = 300
 _LARGEST_BODY = 8 << 20
-_BLOCK = 1 << 16
-_GZIP_WINDOW = 31
-_Work = Callable[[], Answer]
 
 
 class Front:
@@ -41,8 +35,6 @@ class Front:
     def __init__(self, tenant: Tenant) -> None:
         self.tenant = tenant
         self.last_used = time.monotonic()
-        self._connections: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-        self._journal_of_connections = tenant.journal
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         tenant = self.tenant
@@ -62,23 +54,16 @@ class Front:
         if tenant.settings.latency_ms:
             await asyncio.sleep(tenant.settings.latency_ms / 1000)
         rule = tenant.faults.take(call.exchange, call.etl_id)
-        lag = rule.fault.seconds if rule and rule.fault.kind == "stale" else None
-
-        def work() -> Answer:
-            return perform(tenant, call, entry, request.headers, body, lag)
-
-        if rule is None:
-            return await self._respond(request, entry, work())
-        entry.fault = rule.fault.kind
-        return await self._deliver(rule, request, entry, body, work)
+        if rule is not None:
+            entry.fault = rule.fault.kind
+            return await self._fail(rule, request, call, entry, body)
+        return self._respond(request, entry, perform(tenant, call, entry, request.headers, body))
 
     def _open_entry(self, request: web.Request, call: Call) -> Entry:
         journal, headers = self.tenant.journal, request.headers
-        journal.count += 1
         entry = Entry(
-            n=journal.count,
+            n=journal.received.total() + 1,
             time=self.tenant.now(),
-            real_time=time.time(),
             method=request.method,
             path=request.path,
             exchange=call.exchange,
@@ -86,41 +71,27 @@ class Front:
             write=call.is_write,
             accept=", ".join(headers.getall("Accept", ())) or None,
             content_type=headers.get("Content-Type"),
-            user_agent=headers.get("User-Agent"),
             has_authorization="Authorization" in headers,
-            connection=self._number_of_connection(request),
+            connection=journal.number_of(request.transport),
         )
         journal.add(entry)
         return entry
 
-    def _number_of_connection(self, request: web.Request) -> int:
-        journal = self.tenant.journal
-        if journal is not self._journal_of_connections:
-            self._connections.clear()
-            self._journal_of_connections = journal
-        transport = request.transport
-        if transport is None:
-            return 0
-        if transport not in self._connections:
-            journal.connections += 1
-            self._connections[transport] = journal.connections
-        return self._connections[transport]
-
-    async def _respond(self, request: web.Request, entry: Entry, answer: Answer) -> web.StreamResponse:
+    def _respond(self, request: web.Request, entry: Entry, answer: Answer) -> web.StreamResponse:
         entry.status = answer.status
         if answer.status == 204 and answer.body:
-            return _raw(request, self._no_content_with_a_body(answer))
+            # The documentation prints JSON beside status 204. No web framework sends that, because HTTP forbids it.
+            return _raw(request, self._on_the_wire(answer))
         response = web.Response(status=answer.status, body=answer.body, headers=answer.headers)
         if answer.status != 204:
             response.headers["Content-Type"] = answer.content_type
         return response
 
-    def _no_content_with_a_body(self, answer: Answer) -> bytes:
-        """The documentation prints JSON beside status 204. No web framework sends that, because HTTP forbids it."""
+    def _on_the_wire(self, answer: Answer) -> bytes:
         date = self.tenant.date()
         head = [
-            "HTTP/1.1 204 No Content",
-            *(f"Date: {text}" for text in (date,) if text is not None),
+            f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
+            *(() if date is None else (f"Date: {date}",)),
             f"Server: {_NAME}",
             f"Content-Type: {answer.content_type}",
             f"Content-Length: {len(answer.body)}",
@@ -128,52 +99,30 @@ class Front:
         ]
         return "\r\n".join([*head, "", ""]).encode() + answer.body
 
-    async def _deliver(
-        self, rule: FaultRule, request: web.Request, entry: Entry, body: bytes, work: _Work
+    async def _fail(
+        self, rule: FaultRule, request: web.Request, call: Call, entry: Entry, body: bytes
     ) -> web.StreamResponse:
         """Carry the request out or not, and fail according to the rule."""
         fault, kind = rule.fault, rule.fault.kind
         if kind in ("slow", "slow_before_nothing"):
             await asyncio.sleep(fault.seconds)
-        answer = work() if rule.works else Answer(200, b"{}")
+        answer = Answer(200, b"{}")
+        if rule.works:
+            lag = fault.seconds if kind == "stale" else None
+            answer = perform(self.tenant, call, entry, request.headers, body, lag)
         if kind == "slow_after":
             await asyncio.sleep(fault.seconds)
-        if kind in _BREAKS:
-            entry.status, break_off = _BREAKS[kind]
-            return break_off(request, fault)
-        if kind in ("huge", "slow_body", "cut_json"):
-            entry.status = (fault.code or 200) if kind == "huge" else answer.status
-            return await _stream(fault, request, answer)
-        return await self._respond(request, entry, self._instead(fault, request, body, answer))
-
-    def _instead(self, fault: Fault, request: web.Request, body: bytes, answer: Answer) -> Answer:
-        """The response that replaces the correct one."""
-        if fault.kind in ("status", "accept_then_status"):
-            return self._status(fault)
-        if fault.kind == "html_200":
-            return Answer(200, (LOGIN_PAGE if fault.body is None else str(fault.body)).encode(), "text/html")
-        if fault.kind == "wrong_shape":
-            return as_json(42 if fault.body is None else fault.body, fault.code or 200)
-        if fault.kind == "redirect":
-            return Answer(fault.code or 302, headers={"Location": fault.location})
-        if fault.kind == "echo_secrets":
-            echo = {"error": "Unexpected", "headers": dict(request.headers), "body": body.decode("utf-8", "replace")}
-            return as_json(echo, fault.code or 500)
-        if fault.kind == "edit":
-            return _edited(fault, answer)
-        return answer
-
-    def _status(self, fault: Fault) -> Answer:
-        headers: dict[str, str] = dict(fault.headers)
-        if fault.retry_after is not None:
-            headers["Retry-After"] = str(fault.retry_after)
-        if fault.retry_after_date is not None:
-            headers["Retry-After"] = http_date(self.tenant.shown_now() + fault.retry_after_date)
-        is_text = fault.body is None or isinstance(fault.body, str)
-        text = (fault.body or "") if is_text else json.dumps(fault.body)
-        usual_type = "text/plain" if is_text else "application/json"
-        code = fault.code or (502 if fault.kind == "accept_then_status" else 503)
-        return Answer(code, text.encode(), fault.content_type or usual_type, headers)
+        if kind in ("reset_before", "reset_after"):
+            entry.status = "reset"
+            return abort(request)
+        if kind in ("slow_before_nothing", "raw"):
+            entry.status = "raw" if kind == "raw" else "closed"
+            return _raw(request, fault.text.encode("latin-1"))
+        if kind == "cut_json":
+            entry.status = answer.status
+            content = self._on_the_wire(answer)
+            return _raw(request, content[: len(content) - len(answer.body) // 2])
+        return self._respond(request, entry, _instead(fault, answer))
 
 
 # --- how a fault reaches the client -----------------------------------------------------------------------------------
@@ -199,12 +148,28 @@ def _raw(request: web.BaseRequest, content: bytes = b"") -> web.Response:
     return web.Response()
 
 
-_BREAKS: dict[str, tuple[str, Callable[[web.BaseRequest, Fault], web.Response]]] = {
-    "reset_before": ("reset", lambda request, fault: abort(request)),
-    "reset_after": ("reset", lambda request, fault: abort(request)),
-    "slow_before_nothing": ("closed", lambda request, fault: _raw(request)),
-    "raw": ("raw", lambda request, fault: _raw(request, fault.text.encode("latin-1"))),
-}
+def _instead(fault: Fault, answer: Answer) -> Answer:
+    """The response that replaces the correct one."""
+    if fault.kind in ("status", "accept_then_status"):
+        return _status(fault)
+    if fault.kind == "html_200":
+        return Answer(200, (LOGIN_PAGE if fault.body is None else str(fault.body)).encode(), "text/html")
+    if fault.kind == "wrong_shape":
+        return as_json(42 if fault.body is None else fault.body, fault.code or 200)
+    if fault.kind == "redirect":
+        return Answer(fault.code or 302, headers={"Location": fault.location})
+    return _edited(fault, answer) if fault.kind == "edit" else answer
+
+
+def _status(fault: Fault) -> Answer:
+    headers: dict[str, str] = dict(fault.headers)
+    if fault.retry_after is not None:
+        headers["Retry-After"] = str(fault.retry_after)
+    is_text = fault.body is None or isinstance(fault.body, str)
+    text = (fault.body or "") if is_text else json.dumps(fault.body)
+    usual_type = "text/plain" if is_text else "application/json"
+    code = fault.code or (502 if fault.kind == "accept_then_status" else 503)
+    return Answer(code, text.encode(), fault.content_type or usual_type, headers)
 
 
 def _edited(fault: Fault, answer: Answer) -> Answer:
@@ -216,50 +181,6 @@ def _edited(fault: Fault, answer: Answer) -> Answer:
             for name in fault.drop:
                 item.pop(name, None)
     return as_json(content, answer.status)
-
-
-async def _stream(fault: Fault, request: web.Request, answer: Answer) -> web.StreamResponse:
-    """A body that arrives slowly, ends before its announced length, or is huge."""
-    body, kind = answer.body, fault.kind
-    response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
-    pause = 0.0
-    pieces: Iterator[bytes] = iter((body[: len(body) // 2],))
-    if kind == "huge":
-        response.set_status(fault.code or 200)
-        pieces = _packed(fault.bytes) if fault.gzip else _blank_list(fault.bytes)
-        if fault.gzip:
-            response.headers["Content-Encoding"] = "gzip"
-    else:
-        response.content_length = len(body)
-    if kind == "slow_body":
-        size = max(1, -(-len(body) // fault.chunks))
-        pieces = (body[at : at + size] for at in range(0, len(body), size))
-        pause = fault.seconds / max(1, -(-len(body) // size))
-    with contextlib.suppress(ConnectionError):
-        await response.prepare(request)
-        for piece in pieces:
-            await asyncio.sleep(pause)
-            await response.write(piece)
-        if kind != "cut_json":
-            await response.write_eof()
-    if kind == "cut_json":
-        _raw(request)
-    return response
-
-
-def _blank_list(size: int) -> Iterator[bytes]:
-    """An empty JSON list with this number of bytes."""
-    yield b"["
-    for start in range(0, size - 2, _BLOCK):
-        yield b" " * min(_BLOCK, size - 2 - start)
-    yield b"]"
-
-
-def _packed(size: int) -> Iterator[bytes]:
-    packer = zlib.compressobj(6, zlib.DEFLATED, _GZIP_WINDOW)
-    for piece in _blank_list(size):
-        yield packer.compress(piece)
-    yield packer.flush()
 
 
 # --- the application --------------------------------------------------------------------------------------------------

@@ -64,30 +64,20 @@ class Behavior:
     stop_lag: Seconds = 0  # from accepting `stop` to its effect
     kill_lag: Seconds = 0  # from accepting `kill` to its effect
     ts_semantics: Literal["end", "start"] = "end"  # whether last_exec_ts is the end or the start of an execution
-    period: Seconds = 0  # from one start to the next while WAITING; 0: it never starts by itself
     # inactive: accepts everything and does nothing until it is active again; refuses: 200 with ERROR
     engine: Literal["active", "inactive", "refuses"] = "active"
     # queue: afterward; parallel: at the same time; error: 200 with ERROR
     run_when_running: Literal["error", "http_500", "queue", "parallel"] = "error"
-    run_when_service_on: Literal["error", "ok"] = "error"  # also `schedule`
     when_idle: Literal["ok", "error"] = "ok"  # stop or kill while nothing is executing
     stop_effect: Literal["stops", "ignored"] = "stops"
     kill_effect: Literal["kills", "ignored"] = "kills"
     stop_exit: Word = "OK"  # exit of a stopped execution
-    kill_exit: Word = None  # exit of a killed execution
-    kill_stamps: bool = True  # whether killing changes last_exec_ts (with ts_semantics: end)
-    end_state: Word = None  # after an execution; default: WAITING if periodic or scheduled, else ENDED
     stop_state: Word = None  # default: as after an execution; service: SERVICE_OFF
-    kill_state: Word = None  # default: ABORTED; service: SERVICE_OFF
-    kill_waiting_state: Word = "ENDED"  # after the kill of a WAITING one
     answers: dict[Action, Word] = field(default_factory=dict)  # other words as request_status; ERROR does nothing
     answer_work: Optional[bool] = None  # whether such a request is carried out; default: unless ERROR
     listed: bool = True  # a key may not see all ETLs
     run_configurations: Optional[list[dict[str, Any]]] = None  # in the list; default: one active Default
     none_style: Optional[NoneStyle] = None  # as in Settings, for this ETL alone
-    status_overlay: dict[str, Any] = field(default_factory=dict)  # fields laid over its status answer
-    list_overlay: dict[str, Any] = field(default_factory=dict)  # fields laid over its item in the list
-    answer_overlay: dict[str, Any] = field(default_factory=dict)  # fields laid over the answer to a write
 
 
 @dataclass
@@ -100,7 +90,6 @@ class Settings:
     """How the whole tenant behaves."""
 
     token_life: Seconds = 900  # until a JWT is refused
-    refresh_life: Seconds = 86400  # until a refresh token is refused
     # refused: 401; absent: 404; rotates: also returns a new refresh token and forgets the old one
     refresh_mode: Literal["works", "refused", "absent", "rotates"] = "works"
     jwt_exp: bool = True  # whether the JWT carries iat and exp
@@ -144,15 +133,16 @@ class Fault:
     content_type: Optional[Line] = None  # default: JSON, or text for text
     headers: dict[Line, Line] = field(default_factory=dict)
     retry_after: Optional[int] = None  # Retry-After in seconds
-    retry_after_date: Optional[int] = None  # Retry-After as a date so many seconds from now
     seconds: Seconds = 1  # real seconds; for `stale` simulated ones
-    chunks: Annotated[int, Rule("an integer, at least 1", lambda value: value >= 1)] = 10  # of a body that drips
-    bytes: Whole = 1 << 30  # of a huge body
-    gzip: bool = False  # send the huge body compressed
     location: Line = "https://redirected.invalid/"  # of a redirect
     text: Latin1 = ""  # of a raw answer
     set: dict[str, Any] = field(default_factory=dict)  # fields of the answer to set; in a list, of each item
     drop: list[str] = field(default_factory=list)  # fields of the answer to leave out
+
+
+def one_of(words: Iterable[str]) -> Any:
+    """The type of texts of which there are only these."""
+    return Annotated[str, Rule(f"one of {', '.join(words)}", frozenset(words).__contains__)]
 
 
 def is_number(value: object) -> bool:
@@ -189,50 +179,45 @@ def check(owner: type | Fields, given: object, what: str) -> dict[str, Any]:
     fields = fields_of(owner) if isinstance(owner, type) else owner
     refuse_unknown(values, fields, what)
     for name, value in values.items():
-        if not _fits(value, fields[name]):
-            raise InputError(f"{what}: '{name}' must be {_in_words(fields[name])}, not {value!r}.")
+        rule = _rule(fields[name])
+        if not rule.test(value):
+            raise InputError(f"{what}: '{name}' must be {rule.words}, not {value!r}.")
     return values
 
 
-_PLAIN: dict[Any, tuple[str, Callable[[Any], bool]]] = {
-    Any: ("anything", lambda value: True),
-    float: ("a number", is_number),
-    int: ("an integer", is_integer),
-    bool: ("true or false", lambda value: isinstance(value, bool)),
-    str: ("text", lambda value: isinstance(value, str)),
-    dict: ("an object", lambda value: isinstance(value, dict)),
-    type(None): ("null", lambda value: value is None),
+_PLAIN: dict[Any, Rule] = {
+    Any: Rule("anything", lambda value: True),
+    float: Rule("a number", is_number),
+    int: Rule("an integer", is_integer),
+    bool: Rule("true or false", lambda value: isinstance(value, bool)),
+    str: Rule("text", lambda value: isinstance(value, str)),
+    type(None): Rule("null", lambda value: value is None),
 }
 
 
-def _fits(value: Any, hint: Any) -> bool:
+@cache
+def _rule(hint: Any) -> Rule:
+    """What a value with this type hint must be."""
     if hint in _PLAIN:
-        return _PLAIN[hint][1](value)
-    inner = get_args(hint)
-    origin = get_origin(hint)
+        return _PLAIN[hint]
+    origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _fits(value, inner[0]) and bool(inner[1].test(value))
+        plain, rule = _rule(inner[0]), inner[1]
+        return Rule(rule.words, lambda value: plain.test(value) and rule.test(value))
     if origin is Literal:
-        return isinstance(value, (str, int)) and not isinstance(value, bool) and value in inner
+        return Rule(
+            f"one of {', '.join(map(str, inner))}", lambda value: not isinstance(value, bool) and value in inner
+        )
+    parts = [_rule(part) for part in inner]
+    words = [part.words for part in parts]
     if origin is list:
-        return isinstance(value, list) and all(_fits(item, inner[0]) for item in value)
+        return Rule(
+            f"a list ({words[0]} each)", lambda value: isinstance(value, list) and all(map(parts[0].test, value))
+        )
     if origin is dict:
-        return isinstance(value, dict) and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
-    return any(_fits(value, part) for part in inner)
 
+        def fits(value: Any) -> bool:
+            return isinstance(value, dict) and all(parts[0].test(k) and parts[1].test(v) for k, v in value.items())
 
-def _in_words(hint: Any) -> str:
-    if hint in _PLAIN:
-        return _PLAIN[hint][0]
-    inner = get_args(hint)
-    origin = get_origin(hint)
-    if origin is Annotated:
-        words: str = inner[1].words
-        return words
-    if origin is Literal:
-        return f"one of {', '.join(map(str, inner))}"
-    if origin is list:
-        return f"a list ({_in_words(inner[0])} each)"
-    if origin is dict:
-        return "an object" if inner[1] is Any else f"an object ({_in_words(inner[0])}: {_in_words(inner[1])})"
-    return " or ".join(_in_words(part) for part in inner)
+        return Rule(f"an object ({': '.join(words)})", fits)
+    return Rule(" or ".join(words), lambda value: any(part.test(value) for part in parts))

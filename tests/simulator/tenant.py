@@ -10,17 +10,17 @@ import secrets
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Optional
+from weakref import WeakKeyDictionary
 
 import jwt
 
+from .client import SimulatorProcess
 from .faults import FaultBook
 from .model import Books, Clock, Etl, Execution, http_date, timestamp
 from .settings import Fields, InputError, Seconds, Settings, check, is_integer
 
-ACCESS_KEY = "SIMULATEDACCESSKEY0123456789AB"
-ACCESS_SECRET_KEY = "simulatedSecretKey0123456789abcdefghijklmnopqrstuv"
-TENANT_ID = "1234567890"
 _REMEMBERED_REQUESTS = 20_000
+_REFRESH_LIFE = 86_400
 
 
 # --- keys and tokens --------------------------------------------------------------------------------------------------
@@ -59,8 +59,8 @@ class Key:
         return secret == self.secret or now < self.old_secrets.get(str(secret), 0)
 
     def shown(self) -> dict[str, Any]:
-        names = ("access_key", "active", "expires_at")
-        return {**{name: getattr(self, name) for name in names}, "permissions": sorted(self.permissions)}
+        visible = {name: vars(self)[name] for name in ("access_key", "active", "expires_at")}
+        return {**visible, "permissions": sorted(self.permissions)}
 
 
 @dataclass
@@ -152,16 +152,15 @@ class Authority:
         claims: dict[str, Any] = {"sub": "simulated-user", "tenant_id": self.tenant_id, "jti": str(self._serial)}
         if self.settings.jwt_exp:
             claims.update(iat=int(shown), exp=int(shown + self.settings.token_life))
+        text = jwt.encode(claims, self._signing_key, algorithm="HS256")
         if self.settings.jwt_opaque:
             text = secrets.token_urlsafe(120)
-        else:
-            text = jwt.encode(claims, self._signing_key, algorithm="HS256")
         self.jwts[text] = Token(self._serial, key, now + self.settings.token_life)
         return text
 
     def _issue_refresh(self, key: Key, now: float) -> str:
         text = f"refresh-{secrets.token_urlsafe(40)}"
-        self.refreshes[text] = Token(self._serial, key, now + self.settings.refresh_life)
+        self.refreshes[text] = Token(self._serial, key, now + _REFRESH_LIFE)
         return text
 
 
@@ -174,7 +173,6 @@ class Entry:
 
     n: int
     time: float
-    real_time: float
     method: str
     path: str
     exchange: str
@@ -182,7 +180,6 @@ class Entry:
     write: bool
     accept: str | None
     content_type: str | None
-    user_agent: str | None
     has_authorization: bool
     connection: int
     body: Any = None
@@ -198,7 +195,15 @@ class Journal:
     received: Counter[str] = field(default_factory=Counter)
     unauthorized: int = 0
     connections: int = 0
-    count: int = 0
+    _numbers: WeakKeyDictionary[Any, int] = field(default_factory=WeakKeyDictionary)
+
+    def number_of(self, connection: Any) -> int:
+        if connection is None:  # lost already
+            return 0
+        if connection not in self._numbers:
+            self.connections += 1
+            self._numbers[connection] = self.connections
+        return self._numbers[connection]
 
     def add(self, entry: Entry) -> None:
         self.entries.append(entry)
@@ -212,9 +217,9 @@ class Journal:
 class Identity:
     """What a reset does not change."""
 
-    access_key: str = ACCESS_KEY
-    access_secret_key: str = ACCESS_SECRET_KEY
-    tenant_id: str = TENANT_ID
+    access_key: str = SimulatorProcess.access_key
+    access_secret_key: str = SimulatorProcess.access_secret_key
+    tenant_id: str = SimulatorProcess.tenant_id
     speed: float = 1.0
     config: dict[str, Any] = field(default_factory=dict)
     permissions: list[str] = field(default_factory=lambda: ["read", "write"])
@@ -256,9 +261,6 @@ class Tenant:
     def now(self) -> float:
         return self.clock.now()
 
-    def shown_now(self) -> float:
-        return self.now() + self.settings.clock_skew
-
     def shown(self, moment: float | None) -> str | None:
         return None if moment is None else timestamp(moment + self.settings.clock_skew)
 
@@ -266,7 +268,11 @@ class Tenant:
         """The `Date` header."""
         if not self.settings.date_header:
             return None
-        return http_date(self.shown_now()) if self.settings.date_text is None else self.settings.date_text
+        return (
+            http_date(self.now() + self.settings.clock_skew)
+            if self.settings.date_text is None
+            else self.settings.date_text
+        )
 
     def put_etl(self, etl_id: int, given: object) -> Etl:
         etl = self.etls[etl_id] = Etl(etl_id, self.books, given, self.now(), self.settings.clock_skew)
@@ -310,7 +316,7 @@ class Tenant:
         received = self.journal.received
         by_action = {action: received[action] for action in ("run", "schedule", "stop", "kill")}
         return {
-            "requests": self.journal.count,
+            "requests": received.total(),
             "logins": received["login"],
             "refreshes": received["refresh"],
             "lists": received["list"],
