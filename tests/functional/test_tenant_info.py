@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
 import stat
 import threading
 from collections.abc import Callable
@@ -28,7 +26,6 @@ from tests.simulator.client import SimulatorProcess
 pytest_plugins = ["tests.functional.inprocess"]
 
 Check = Callable[..., Done]
-UNKNOWN = "/opt/api/v1/backend/etls/2147483647"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +89,7 @@ def test_permission_to_write(library: InProcess, check: Check, check_mode: bool)
     library.control.put_etl(321, state="ENDED")
     done = check(check=check_mode, probe_write=True)
     writes = [(request["exchange"], request["path"]) for request in library.control.requests() if request["write"]]
-    assert writes == ([] if check_mode else [("stop", f"{UNKNOWN}/stop")])
+    assert writes == ([] if check_mode else [("stop", "/opt/api/v1/backend/etls/2147483647/stop")])
     assert rows(done)["write_permission"]["status"] == ("skipped" if check_mode else "ok")
 
 
@@ -161,24 +158,21 @@ def test_refusals(
     ],
 )
 def test_broken_connections(check: Check, certificates: Certificates, problem: str, name: str, words: str) -> None:
-    options: dict[str, Any] = {"validate_certs": True, "ca_path": str(certificates.ca), "allow_http": problem == "http"}
-    with contextlib.ExitStack() as stack:
-        if problem == "name":
-            url = "https://nowhere.invalid"
-        elif problem == "port":
-            bound = stack.enter_context(socket.socket())
-            bound.bind(("127.0.0.1", 0))
-            url = f"https://127.0.0.1:{bound.getsockname()[1]}"
-        elif problem == "proxy":
-            url = "https://helix.invalid"
-            options["proxy"] = stack.enter_context(RawServer(reply(b"", "407 Proxy Authentication Required"))).url
-        elif problem == "plain":
-            url = stack.enter_context(RawServer()).url.replace("http://", "https://")
-        else:
-            context = server_context(certificates.server(problem))
-            url = stack.enter_context(RawServer(tls=context)).url
-            url = url.replace("https://", "http://") if problem == "http" else url
-        row = only_failure(check(url=url, **options))
+    tls = None if problem in ("plain", "proxy") else server_context(certificates.server(problem))
+    with RawServer(reply(b"", "407 Proxy Authentication Required"), tls=tls) as server:
+        addresses = {
+            "name": "https://nowhere.invalid",
+            "port": "https://127.0.0.1:9",
+            "proxy": "https://helix.invalid",
+            "http": f"http://127.0.0.1:{server.port}",
+        }
+        done = check(
+            url=addresses.get(problem, f"https://127.0.0.1:{server.port}"),
+            proxy=server.url if problem == "proxy" else None,
+            validate_certs=True,
+            ca_path=str(certificates.ca),
+        )
+    row = only_failure(done)
     assert row["check"] == name
     assert words in row["msg"] + row["remedy"]
 
@@ -200,28 +194,11 @@ def test_an_end_at_the_time_limit(
 
 # -- the profile ------------------------------------------------------------------------------------------------------
 
-ODD = {
-    "status_code": 204,
-    "none_style": "absent",
-    "time_format": "zone",
-    "words_case": "title",
-    "list_without_slash": "served",
-    "strict_accept": False,
-    "not_found_code": 404,
-    "not_found_style": "text",
-    "jwt_exp": True,
-    "token_life": 300,
-    "clock_skew": 7200,
-}
-OTHER = {
-    "none_style": "204_empty",
-    "time_format": "epoch_ms",
-    "list_without_slash": "not_found",
-    "not_found_style": "empty",
-    "tenant_required": True,
-    "jwt_opaque": True,
-    "date_header": False,
-}
+ODD: dict[str, Any] = {"status_code": 204, "none_style": "absent", "time_format": "zone", "words_case": "title"}
+ODD |= {"list_without_slash": "served", "strict_accept": False, "not_found_code": 404, "not_found_style": "text"}
+ODD |= {"jwt_exp": True, "token_life": 300, "clock_skew": 7200}
+OTHER: dict[str, Any] = {"none_style": "204_empty", "time_format": "epoch_ms", "list_without_slash": "not_found"}
+OTHER |= {"not_found_style": "empty", "tenant_required": True, "jwt_opaque": True, "date_header": False}
 
 
 @pytest.mark.one_core
