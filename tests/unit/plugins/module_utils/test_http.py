@@ -38,7 +38,7 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n"
 RUNNING = b'{"status": "RUNNING"}'
 TOKEN = {"Authorization": f"Bearer {SECRET}"}
-MEGABYTE = b" " * 2**20
+MEGABYTE = b"," * 2**20
 
 
 @pytest.fixture
