@@ -2,17 +2,21 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Real TLS handshakes: failures in the words of OpenSSL, client certificates, and the documented order of CA bundles.
+"""Real TLS handshakes: failures in the words of OpenSSL, client certificates, CA bundles in order, and a tunnel.
 
 test_network_libraries.py repeats this file with older libraries.
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import os
 import shutil
+import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,7 +136,7 @@ def test_system_bundle_and_certifi_as_the_last_resort(
     assert Path(trust.path).exists()
 
 
-# --- client certificates, and files
+# --- client certificates, files, and proxies
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"])
@@ -180,6 +184,28 @@ def test_unusable_files(certificates: Certificates, tmp_path: Path, monkeypatch:
         assert f"The file {gone}, named by the variable {variable}, does not exist." in failure(NOWHERE).message
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert "is not readable for the user that runs the task" in failure(NOWHERE, ca_path=no_pem).message
+
+
+def test_tunnel_through_a_proxy(good_server: RawServer, certificates: Certificates) -> None:
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+
+    def tunnel(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", good_server.port)) as server:
+            threading.Thread(target=copy, args=(server, connection), daemon=True).start()
+            copy(connection, server)
+
+    with RawServer(tunnel) as proxy:
+        address = f"http://joe:p%40ss%3A%2F@127.0.0.1:{proxy.port}"
+        assert get(good_server.url, times=3, ca_path=certificates.ca, proxy=address)
+        assert len(proxy.requests) == 1, "one tunnel is enough"
+        error = failure(good_server.url, ca_path=certificates.wrong_ca, proxy=address)
+    assert (error.kind, "the TLS certificate was rejected" in error.message) == ("tls", True)
+    assert proxy.requests[0].startswith(f"CONNECT 127.0.0.1:{good_server.port} ".encode())
+    assert b"Basic " + base64.b64encode(b"joe:p@ss:/") in proxy.requests[0]
 
 
 def test_tls_on_a_plain_port() -> None:
