@@ -36,13 +36,21 @@ class Server:
 
     def __init__(self, **answers):
         self.answers = {name: Script(*(a if isinstance(a, tuple) else (a,))) for name, a in answers.items()}
-        self.logins = 0
+        self.logins, self.login_takes = 0, 0
         self.transport = FakeTransport(self)
+        self.clock = self.transport.clock
         self.api = make_api(self.transport)
+
+    def run(self, **options):
+        return self.api.act("run", 53, **options)
+
+    def status(self, **options):
+        return self.api.status(53, **options)
 
     def __call__(self, exchange):
         if exchange.path == LOGIN_PATH:
             self.logins += 1
+            self.clock.pass_by(self.login_takes)
             return login_answer(self.logins)
         name = exchange.path[len(LIST_PATH) :].rpartition("/")[2] or "list"
         return self.answers[name](exchange) if name in self.answers else answer(404)
@@ -52,9 +60,9 @@ class Server:
         return [e for e in self.transport.exchanges if not e.path.startswith("/ims/")]
 
 
-def failure(work):
+def failure(work, **options):
     with pytest.raises(HelixError) as caught:
-        work()
+        work(**options)
     error = caught.value
     assert error.message
     assert error.remedy
@@ -64,10 +72,6 @@ def failure(work):
 
 def receipt(*, code=200, **changes):
     return answer(code, {**RECEIPT, **changes})
-
-
-def run_failure(reply):
-    return failure(lambda: Server(run=reply).api.act("run", 53))
 
 
 # -- the requests -----------------------------------------------------------------------------------------------------
@@ -87,7 +91,7 @@ def test_actions(action, properties):
 
 def test_status_and_list():
     server = Server(status=answer(200, ENDED), list=answer(200, LISTED))
-    assert server.api.status(53) == EtlStatus("ENDED", "OK", "2022-09-08T14:56:28Z")
+    assert server.status() == EtlStatus("ENDED", "OK", "2022-09-08T14:56:28Z")
     assert server.api.list_etls()[0] == (53, LISTED[0]["name"], [DEFAULT])
     assert server.api.list_etls() is server.api.list_etls(), "one request is enough"
     assert [(e.method, e.path, e.payload) for e in server.asked] == [
@@ -109,7 +113,7 @@ def test_status_and_list():
     ],
 )
 def test_shapes_of_a_status(reply, state):
-    assert Server(status=reply).api.status(53).state == state
+    assert Server(status=reply).status().state == state
 
 
 @pytest.mark.parametrize(
@@ -119,7 +123,7 @@ def test_shapes_of_a_status(reply, state):
 @pytest.mark.parametrize(("code", "word"), [(200, "OK"), (201, "ok"), (202, "OK")])
 def test_shapes_of_a_receipt(code, word, given, request_id):
     reply = receipt(code=code, request_status=word, task_execution_request_id=given)
-    assert Server(run=reply).api.act("run", 53) == (request_id, "OK")
+    assert Server(run=reply).run() == (request_id, "OK")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +159,7 @@ def test_no_text_of_the_server_controls_a_terminal_or_shows_a_secret():
 @pytest.mark.parametrize("word", ["error", "WARNING", "E\x1b[31mRROR"])
 def test_200_is_not_success(word):
     """ERROR is a rejection; another word leaves it open whether the request was carried out."""
-    error = run_failure(receipt(request_status=word))
+    error = failure(Server(run=receipt(request_status=word)).run)
     refused = word == "error"
     assert error.kind == ("request_refused" if refused else "unexpected_answer")
     assert error.request_status == word.upper().replace("\x1b", " ")
@@ -176,7 +180,7 @@ def test_200_is_not_success(word):
     ],
 )
 def test_a_receipt_that_is_none_leaves_it_open(reply):
-    error = run_failure(reply)
+    error = failure(Server(run=reply).run)
     assert (error.kind, error.maybe_done) == ("unexpected_answer", True)
 
 
@@ -197,7 +201,7 @@ def test_a_receipt_that_is_none_leaves_it_open(reply):
 def test_what_a_status_means_for_a_run(codes, kind, maybe_done, transient):
     for code in codes:
         server = Server(run=answer(code, Retry_After="17"))
-        error = failure(lambda: server.api.act("run", 53))  # noqa: B023 - called at once
+        error = failure(server.run)
         assert (error.kind, error.maybe_done, error.transient) == (kind, maybe_done, transient)
         assert (error.http_status, error.method, error.path) == (code, "POST", "/opt/api/v1/backend/etls/53/run")
         assert "53" in error.message
@@ -207,17 +211,17 @@ def test_what_a_status_means_for_a_run(codes, kind, maybe_done, transient):
 
 def test_reads_are_retried_and_redirected_reads_are_lost_polls():
     server = Server(status=(answer(503), answer(429), answer(200, ENDED)))
-    assert server.api.status(53).state == "ENDED"
+    assert server.status().state == "ENDED"
     assert len(server.asked) == 3
-    assert failure(lambda: Server(status=answer(302)).api.status(53)).transient
+    assert failure(Server(status=answer(302)).status).transient
 
 
 def test_what_an_error_carries():
-    assert "custom_etl.edit" in run_failure(answer(403)).remedy
-    assert "etls_read" in failure(lambda: Server(status=answer(403)).api.status(53)).remedy
+    assert "custom_etl.edit" in failure(Server(run=answer(403)).run).remedy
+    assert "etls_read" in failure(Server(status=answer(403)).status).remedy
     server = Server()
     server.answers["run"] = lambda exchange: answer(500, {"echo": exchange.headers["Authorization"]})
-    error = failure(lambda: server.api.act("run", 53))
+    error = failure(server.run)
     assert "eyJ" not in error.sentence() + str(error.facts())
     assert "********" in error.facts()["server_message"]
 
@@ -247,7 +251,7 @@ def test_when_an_etl_is_not_found(reply, listed, missing):
 
 def test_a_400_about_an_etl_that_is_there_shows_the_words_of_the_server():
     server = Server(run=answer(400, {"message": "no active run configuration"}), list=answer(200, LISTED))
-    assert "no active run configuration" in failure(lambda: server.api.act("run", 53)).message
+    assert "no active run configuration" in failure(server.run).message
 
 
 @pytest.mark.parametrize(
@@ -257,7 +261,7 @@ def test_a_400_about_an_etl_that_is_there_shows_the_words_of_the_server():
 )
 def test_responses_of_another_shape(data):
     assert "unexpected shape" in failure(Server(list=answer(200, data)).api.list_etls).message
-    assert failure(lambda: Server(status=answer(200, {"state": "fine"})).api.status(53)).transient
+    assert failure(Server(status=answer(200, {"state": "fine"})).status).transient
 
 
 # -- deadlines --------------------------------------------------------------------------------------------------------
@@ -265,7 +269,7 @@ def test_responses_of_another_shape(data):
 
 def test_nothing_is_sent_after_the_deadline():
     server = Server(run=receipt())
-    error = failure(lambda: server.api.act("run", 53, deadline=server.transport.clock.now()))
+    error = failure(server.run, deadline=server.clock.now())
     assert (error.kind, error.maybe_done, error.transient) == ("timed_out", False, False)
     assert server.transport.exchanges == []
 
@@ -273,28 +277,21 @@ def test_nothing_is_sent_after_the_deadline():
 @pytest.mark.parametrize("rejected", [False, True])
 def test_a_login_that_takes_until_the_deadline_leads_to_no_request(rejected):
     server = Server(run=(answer(401), receipt()) if rejected else receipt())
-    deadline = server.transport.clock.now() + 30
     if rejected:
         server.api.tokens.current()
-
-    def slow_login(exchange):
-        if exchange.path == LOGIN_PATH:
-            server.transport.clock.pass_by(31)
-        return server(exchange)
-
-    server.transport._handler = slow_login
-    assert failure(lambda: server.api.act("run", 53, deadline=deadline)).kind == "timed_out"
+    server.login_takes = 31
+    assert failure(server.run, deadline=server.clock.now() + 30).kind == "timed_out"
     assert len(server.asked) == rejected
 
 
 def test_limits_of_a_poll():
     server = Server(status=answer(503, Retry_After="60"))
     server.api.tokens.current()
-    failure(lambda: server.api.status(53, deadline=server.transport.clock.now() + 59))
+    failure(server.status, deadline=server.clock.now() + 59)
     assert len(server.asked) == 1, "it is not retried beyond the deadline"
     server = Server()
     server.transport._handler = lambda exchange: answer(503)
-    failure(lambda: server.api.status(53, retries=0))
+    failure(server.status, retries=0)
     assert len(server.transport.exchanges) == 1, "its login is not retried, either"
 
 
@@ -306,14 +303,10 @@ def test_limits_of_a_poll():
 def test_a_401_is_answered_with_a_new_token_once(call, passes):
     good = receipt() if call == "run" else answer(200, ENDED)
     server = Server(**{call: (answer(401), good if passes else answer(401))})
-
-    def work():
-        return server.api.act("run", 53) if call == "run" else server.api.status(53)
-
     if passes:
-        work()
+        getattr(server, call)()
     else:
-        error = failure(work)
+        error = failure(getattr(server, call))
         assert (error.kind, error.maybe_done) == ("authentication", False)
         assert not isinstance(error, AuthenticationError), "the keys are good; it may pass"
         assert all(word in error.remedy for word in ("url", "login_url", "tenant_id"))
@@ -324,4 +317,4 @@ def test_a_401_is_answered_with_a_new_token_once(call, passes):
 def test_a_lost_login_says_nothing_about_the_request():
     server = Server()
     server.transport._handler = Script(TransportError("lost", maybe_done=True, transient=True, remedy="Again."))
-    assert not failure(lambda: server.api.act("run", 53)).maybe_done
+    assert not failure(server.run).maybe_done
