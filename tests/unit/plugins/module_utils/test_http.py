@@ -199,6 +199,7 @@ def drip(head, piece):
         (drip(HEAD + b"\r\n", b" "), "timeout", "no complete response within 0.3 s"),
         (drip(CHUNKED, b"0"), "timeout", "no complete response within 0.3 s"),
     ],
+    ids=lambda value: getattr(value, "__name__", str(value)[:30]),
 )
 def test_unusable_responses(serve, transport, script, kind, words):
     server, patience, began = serve(script), 0.3 if kind == "timeout" else 5.0, time.monotonic()
