@@ -6,23 +6,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.functional.support import Played
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = pytest.mark.full
 
-MODULE = "- {name: Read, capacityops.bmc_helix.etl_info: }"
-LOOKUP = """- name: Log in
-  ansible.builtin.debug:
-    msg: "{{ lookup('capacityops.bmc_helix.jwt_token') | length }}"
-"""
-ROLES = """- name: Enter maintenance
+TASKS = """
+- name: Read
+  capacityops.bmc_helix.etl_info:
+- name: Enter maintenance
   ansible.builtin.include_role: {name: capacityops.bmc_helix.etl_maintenance}
   vars: {etl_maintenance_state: entered, etl_maintenance_etl_name: [Import]}
 - name: Run the chain
@@ -33,47 +31,28 @@ ROLES = """- name: Enter maintenance
   vars: {etl_maintenance_state: left}
 - name: Check the health
   ansible.builtin.include_role: {name: capacityops.bmc_helix.etl_health}
+- name: Log in
+  ansible.builtin.debug:
+    msg: "{{ lookup('capacityops.bmc_helix.jwt_token') | length }}"
 """
-Run = Callable[..., Played]
 
 
-@pytest.fixture
-def run(play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Any) -> Run:
-    """Play tasks with the connection in variables or module_defaults, and with nothing in the environment."""
+def test_modules_and_roles_share_one_connection(
+    play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    """In variables, which the lookup reads, too, and in module_defaults; nothing is in the environment."""
     simulator.control.put_etl(1, name="Import", state="ENDED", duration=0.3)
     settings = simulator.environment()
     connection = {name[6:].lower(): value for name, value in settings.items() if name.startswith("HELIX_")}
-
-    def run(tasks: str, form: str) -> Played:
-        lines = [f"  {name}: {json.dumps(value)}" for name, value in variables(form, connection, tmp_path).items()]
-        text = "\n".join(["- hosts: localhost", "  gather_facts: false", *lines, "  tasks:"])
-        body = "\n".join(f"  {line}" for line in tasks.splitlines())
-        return play(f"{text}\n{body}\n", env=dict.fromkeys(settings))
-
-    return run
-
-
-def variables(form: str, connection: dict[str, str], folder: Any) -> dict[str, Any]:
-    record = {"etl_maintenance_record_file": f"{folder}/record.json"}
-    if form == "variables":
-        return {"vars": {**record, **{f"helix_{name}": value for name, value in connection.items()}}}
-    return {"vars": record, "module_defaults": {"group/capacityops.bmc_helix.helix": connection}}
-
-
-@pytest.mark.parametrize("form", ["variables", "module_defaults"])
-def test_modules_and_roles_share_one_connection(run: Run, form: str, simulator: SimulatorProcess) -> None:
-    done = run(f"{MODULE}\n{ROLES}", form)
-    assert done.rc == 0, done.output
-    assert simulator.control.counters()["launches_by_etl"] == {1: 1}
-
-
-def test_the_lookup_shares_the_variables(run: Run) -> None:
-    done = run(LOOKUP, "variables")
-    assert done.rc == 0, done.output
-
-
-def test_the_lookup_says_what_it_does_not_read(run: Run) -> None:
-    done = run(LOOKUP, "module_defaults")
-    assert done.rc != 0
+    record = {"etl_maintenance_record_file": f"{tmp_path}/record.json"}
+    variables = {**record, **{f"helix_{name}": value for name, value in connection.items()}}
+    group = {"group/capacityops.bmc_helix.helix": connection}
+    tasks = yaml.safe_load(TASKS)
+    common = {"hosts": "localhost", "gather_facts": False, "tasks": tasks}
+    plays = [{**common, "vars": variables}, {**common, "vars": record, "module_defaults": group}]
+    done = play(yaml.safe_dump(plays, sort_keys=False), env=dict.fromkeys(settings))
+    assert simulator.control.counters()["launches_by_etl"] == {1: 2}, done.output
+    assert done.rc == 2, done.output
+    assert done.tasks[-1].task == "Log in", "only the lookup does not read module_defaults"
     for way in ("option url", "variable helix_url", "environment variable HELIX_URL", "module_defaults"):
-        assert way in done.output, done.output
+        assert way in done.tasks[-1]["msg"]

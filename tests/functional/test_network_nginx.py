@@ -2,194 +2,108 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Behind a real nginx: TLS, mutual TLS, a path before ours, pages of the gateway, its restart."""
+"""A real nginx in front of the tenant, which requires client certificates and serves a folder of its own."""
 
 from __future__ import annotations
 
-import threading
+import os
+import shutil
+import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.functional.network.certificates import Certificates
-from tests.functional.network.daemons import Nginx, program
 from tests.functional.support import ModuleRun
 from tests.simulator.client import SimulatorProcess
 
+PROGRAM = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.skipif(not program("nginx"), reason="nginx is not installed (apt-get install nginx)"),
+    pytest.mark.skipif(not PROGRAM, reason="nginx is not installed (apt-get install nginx)"),
 ]
+CONFIGURATION = """
+daemon off;
+master_process off;
+pid nginx.pid;
+events {{ worker_connections 64; }}
+http {{
+    access_log access.log;
+    client_body_temp_path a; proxy_temp_path b; fastcgi_temp_path c; uwsgi_temp_path d; scgi_temp_path e;
+    # Shorter than the time between two polls, so that a connection dies in between.
+    keepalive_timeout 1s;
+    gzip on; gzip_types application/json; gzip_min_length 1;
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {server}; ssl_certificate_key {server};
+        ssl_verify_client on; ssl_client_certificate {ca};
+        location /helix/ {{ proxy_pass {upstream}/; proxy_read_timeout 2s; }}
+        location / {{ return 404; }}
+    }}
+}}
+"""
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("certificates"))
+@contextmanager
+def nginx(folder: Path, **settings: object) -> Iterator[int]:
+    """The port, once it accepts connections."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (folder / "nginx.conf").write_text(CONFIGURATION.format(port=port, **settings), encoding="utf-8")
+    command = [str(PROGRAM), "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
+        try:
+            refused = True
+            while refused:
+                assert process.poll() is None, "nginx did not start"
+                with socket.socket() as probe:
+                    refused = bool(probe.connect_ex(("127.0.0.1", port)))
+                time.sleep(0.02)
+            yield port
+        finally:
+            process.terminate()
 
 
-@pytest.fixture(scope="module")
-def upstream_process() -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(https=False) as process:
-        yield process
-
-
-@pytest.fixture
-def upstream(upstream_process: SimulatorProcess) -> SimulatorProcess:
-    upstream_process.control.reset()
-    return upstream_process
-
-
-@pytest.fixture
-def gateway(tmp_path: Path, certificates: Certificates) -> Iterator[Callable[..., Nginx]]:
-    with ExitStack() as stack:
-
-        def start(upstream: str, **options: Any) -> Nginx:
-            folder = tmp_path / f"nginx-{len(list(tmp_path.iterdir()))}"
-            folder.mkdir()
-            nginx = Nginx(folder, upstream, certificates.server(), **options)
-            stack.enter_context(nginx)
-            return nginx
-
-        yield start
-
-
-@pytest.fixture
-def connection(upstream: SimulatorProcess, certificates: Certificates) -> Callable[..., dict[str, Any]]:
-    """The connection options for a gateway."""
-
-    def options(nginx: Nginx, **more: Any) -> dict[str, Any]:
-        return {"url": nginx.url, "ca_path": str(certificates.ca), **more}
-
-    return options
-
-
-def test_path_before_ours(
-    gateway: Callable[..., Nginx],
-    upstream: SimulatorProcess,
-    connection: Callable[..., dict[str, Any]],
-    module: Callable[..., ModuleRun],
+def test_nginx(
+    start_simulator: Callable[..., SimulatorProcess], module: Callable[..., ModuleRun], tmp_path: Path
 ) -> None:
-    upstream.control.put_etl(321, duration=0.5)
-    nginx = gateway(upstream.url)
-    done = module("etl_action", **connection(nginx), action="run", etl_id=321, poll_interval=1)
-    assert done["etl"]["outcome"] == "succeeded", done["msg"]
-    assert len(upstream.control.executions(321)) == 1
-    # Without the prefix there is a 404 page, which must not be taken for "no such ETL".
-    options = {**connection(nginx), "url": nginx.url.removesuffix("/helix")}
-    done = module("etl_info", **options)
-    assert done.failed
-    assert "404" in done["msg"]
+    upstream, certificates = start_simulator(https=False), Certificates(tmp_path)
+    (certificate, key), (foreign, foreign_key) = certificates.client(), certificates.client(foreign=True)
+    good: dict[str, Any] = {
+        "ca_path": str(certificates.ca),
+        "client_cert": certificate,
+        "client_key": key,
+        "retries": 0,
+    }
 
+    def assert_failure(kind: str, words: str, **changes: Any) -> None:
+        done = module("etl_info", **{**good, **changes})
+        assert (done.failed, done["error"]["kind"]) == (True, kind), done["msg"]
+        assert words in done["msg"]
+        assert "<" not in done["msg"]
 
-def test_mutual_tls(
-    gateway: Callable[..., Nginx],
-    upstream: SimulatorProcess,
-    connection: Callable[..., dict[str, Any]],
-    certificates: Certificates,
-    module: Callable[..., ModuleRun],
-) -> None:
-    nginx = gateway(upstream.url, client_ca=certificates.ca)
-    certificate, key = map(str, certificates.client())
-    wrong, wrong_key = map(str, certificates.client(foreign=True))
-    assert not module("etl_info", **connection(nginx, client_cert=certificate, client_key=key)).failed
-    done = module("etl_info", **connection(nginx))
-    assert done["error"]["kind"] == "tls"
-    assert "the server rejected the TLS connection: 400 No required SSL certificate was sent" in done["msg"]
-    assert "set client_cert and client_key" in done["msg"]
-    done = module("etl_info", **connection(nginx, client_cert=wrong, client_key=wrong_key))
-    assert done["error"]["kind"] == "tls"
-    assert "SSL certificate error" in done["msg"]
-    assert [entry["exchange"] for entry in upstream.control.requests()] == ["login", "list"]
+    with nginx(tmp_path, upstream=upstream.url, server=certificates.server(), ca=certificates.ca) as port:
+        good["url"] = f"https://localhost:{port}/helix"
+        assert_failure("tls", "400 No required SSL certificate was sent", client_cert=None, client_key=None)
+        assert_failure("tls", "SSL certificate error", client_cert=foreign, client_key=foreign_key)
+        plain = {"url": f"http://localhost:{port}/helix", "allow_http": True}
+        assert_failure("tls", "plain HTTP request was sent to HTTPS port", **plain)
+        assert_failure("authentication", "HTTP 404", url=f"https://localhost:{port}")
+        assert upstream.control.requests() == []
 
+        # A 504 does not tell whether the request was carried out: the state does. Idle connections die unnoticed.
+        upstream.control.put_etl(321, duration=4)
+        upstream.control.fault({"exchange": "run"}, {"kind": "slow_after", "seconds": 4})
+        done = module("etl_action", **good, action="run", etl_id=321, poll_interval=2, details="full")
+        assert (done["etl"]["outcome"], done["etl"]["lost_polls"]) == ("succeeded", 0), done["msg"]
+        assert done["etl"]["evidence"]
+        assert len(upstream.control.executions(321)) == len(upstream.control.requests(exchange="run")) == 1
 
-def test_plain_http_to_the_tls_port(
-    gateway: Callable[..., Nginx],
-    upstream: SimulatorProcess,
-    connection: Callable[..., dict[str, Any]],
-    module: Callable[..., ModuleRun],
-) -> None:
-    nginx = gateway(upstream.url)
-    done = module("etl_info", **connection(nginx, url=f"http://localhost:{nginx.port}/helix", allow_http=True))
-    assert "The plain HTTP request was sent to HTTPS port" in done["msg"]
-    assert "Check the scheme" in done["msg"]
-
-
-def test_connection_dies_between_polls(
-    gateway: Callable[..., Nginx],
-    upstream: SimulatorProcess,
-    connection: Callable[..., dict[str, Any]],
-    module: Callable[..., ModuleRun],
-) -> None:
-    """nginx drops idle connections after a second; nobody should notice."""
-    upstream.control.put_etl(321, duration=4)
-    done = module(
-        "etl_action",
-        **connection(gateway(upstream.url), retries=0, details="full"),
-        action="run",
-        etl_id=321,
-        poll_interval=2,
-    )
-    assert done["etl"]["outcome"] == "succeeded", done["msg"]
-    assert done["etl"]["lost_polls"] == 0
-    assert len(upstream.control.executions(321)) == 1
-
-
-def test_restart_of_the_gateway_during_a_wait(
-    gateway: Callable[..., Nginx],
-    upstream: SimulatorProcess,
-    connection: Callable[..., dict[str, Any]],
-    module: Callable[..., ModuleRun],
-) -> None:
-    upstream.control.put_etl(321, duration=5)
-    nginx = gateway(upstream.url)
-
-    def restart() -> None:
-        upstream.control.wait_until(lambda control: control.executions(321), 20)
-        time.sleep(0.5)
-        nginx.stop()
-        time.sleep(2.5)
-        nginx.start()
-
-    thread = threading.Thread(target=restart)
-    thread.start()
-    done = module("etl_action", **connection(nginx, retries=0), action="run", etl_id=321, poll_interval=1)
-    thread.join()
-    assert done["etl"]["outcome"] == "succeeded", done["msg"]
-    assert len(upstream.control.executions(321)) == 1
-
-
-def test_gateway_loses_patience_after_the_request_was_accepted(
-    gateway: Callable[..., Nginx],
-    upstream: SimulatorProcess,
-    connection: Callable[..., dict[str, Any]],
-    module: Callable[..., ModuleRun],
-) -> None:
-    """A 504 page says nothing about what became of the request: the state does. Nothing is sent twice."""
-    upstream.control.put_etl(321, duration=1)
-    upstream.control.fault({"exchange": "run"}, {"kind": "slow_after", "seconds": 3})
-    nginx = gateway(upstream.url, patience=1)
-    done = module("etl_action", **connection(nginx), action="run", etl_id=321, poll_interval=1)
-    assert done["etl"]["outcome"] == "succeeded", done["msg"]
-    assert done["etl"]["evidence"]
-    assert len(upstream.control.executions(321)) == 1
-    assert len(upstream.control.requests(exchange="run")) == 1
-
-
-def test_nobody_behind_the_gateway(
-    gateway: Callable[..., Nginx],
-    start_simulator: Callable[..., SimulatorProcess],
-    connection: Callable[..., dict[str, Any]],
-    module: Callable[..., ModuleRun],
-) -> None:
-    dead = start_simulator(https=False)
-    nginx = gateway(dead.url)
-    dead.stop()
-    done = module("etl_info", **connection(nginx, retries=1))
-    assert done.failed
-    assert "HTTP 502" in done["msg"]
-    assert "<" not in done["msg"]
-    assert done["error"]["remedy"]
+        upstream.stop()
+        assert_failure("server_error", "HTTP 502")

@@ -20,89 +20,42 @@ STYLES = ("json", "nested", "java", "page", "text", "quoted", "base64")
 EXCHANGES = ("login", "list", "status", "run")
 
 
-class Parrot:
+class Parrot(ThreadingHTTPServer):
     """Behaves well below the path /fine, and badly below paths such as /run-500-json: exchange, HTTP status, style.
 
-    The status `200` in such a path means an answer of the right shape with secrets where words belong; `201` one of
-    the wrong shape.
+    The status `200` in such a path means a response of the right shape with secrets in place of words, and `201` one
+    of the wrong shape.
     """
 
+    daemon_threads = True
+
     def __init__(self, secrets: Mapping[str, str], jwt: str, refresh_token: str, principal_id: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
         self.secrets = dict(secrets)
-        self.login = {
-            "json_web_token": jwt,
-            "token": refresh_token,
-            "principal_id": principal_id,
-            "user_id": "parrot",
-            "tenant_id": "1",
-        }
+        self.login = {"json_web_token": jwt, "token": refresh_token, "principal_id": principal_id}
+        self.login |= {"user_id": "parrot", "tenant_id": "1"}
         self.started: set[str] = set()
         self.requests: list[str] = []
-        parrot = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1  # head and body in one packet, or each answer takes 40 ms
-
-            def do_GET(self) -> None:
-                parrot.respond(self)
-
-            def do_POST(self) -> None:
-                parrot.respond(self)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Be quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     def __enter__(self) -> Parrot:
-        self._thread.start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        self.shutdown()
+        self.server_close()
 
     def url(self, mode: str = "fine") -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/{mode}"
+        return f"http://127.0.0.1:{self.server_address[1]}/{mode}"
 
-    def respond(self, handler: Any) -> None:
-        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0)).decode("utf-8")
-        mode, path = handler.path[1:].split("/", 1)
-        exchange = self._exchange(path)
-        self.requests.append(f"{mode} {exchange}")
-        if exchange == "run":
-            self.started.add(mode)
-        status, content, kind, headers = 200, json.dumps(self._good(exchange, mode)), "application/json", {}
-        if mode.startswith(f"{exchange}-"):
-            status = int(mode.split("-")[1])
-            content, kind = self._bad(mode, exchange, dict(handler.headers.items()), body)
-            if 300 <= status < 400:
-                headers["Location"] = f"https://elsewhere.invalid/?token={quote(self.login['json_web_token'])}"
-        raw = content.encode("utf-8")
-        handler.send_response(status)
-        for name, value in {**headers, "Content-Type": kind, "Content-Length": str(len(raw))}.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(raw)
-
-    def _exchange(self, path: str) -> str:
-        last = path.rstrip("/").rpartition("/")[2]
-        return {"etls": "list", "tokens": "refresh"}.get(last, last)
-
-    def _good(self, exchange: str, mode: str) -> Any:
-        if exchange == "login":
-            return self.login
-        if exchange == "list":
-            return [{"etl_id": 321, "name": "Parrot", "run_configurations": []}]
-        if exchange == "status":
-            if mode in self.started:
-                return {"status": "ENDED", "task_id": 321, "exit_code": "OK", "last_exec_ts": _now()}
-            return {"status": "ENDED", "task_id": 321, "exit_code": "OK", "last_exec_ts": "2026-01-01T01:01:01Z"}
-        return {"task_execution_request_id": 7, "request_status": "OK"}
+    def good(self, exchange: str, mode: str) -> Any:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        ran = now if mode in self.started else "2026-01-01T01:01:01Z"
+        return {
+            "login": self.login,
+            "list": [{"etl_id": 321, "name": "Parrot", "run_configurations": []}],
+            "status": {"status": "ENDED", "task_id": 321, "exit_code": "OK", "last_exec_ts": ran},
+        }.get(exchange, {"task_execution_request_id": 7, "request_status": "OK"})
 
     def _bad(self, mode: str, exchange: str, headers: dict[str, str], body: str) -> tuple[str, str]:
         _exchange, status, style = mode.split("-")
@@ -117,10 +70,43 @@ class Parrot:
             }
             return json.dumps(shapes[exchange]), "application/json"
         if exchange == "login" and style not in ("json", "nested", "java"):
-            # Tokens that were never handed out are nobody's to recognise, but for the names of their fields.
+            # Tokens that were never handed out can be recognized only by the names of their fields.
             everything = self.secrets
         echo = {"error": "Unexpected", **everything, "headers": headers, "body": body}
         return styled(echo, style)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Parrot
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet, or each response takes 40 ms
+
+    def do_GET(self) -> None:
+        parrot = self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("utf-8")
+        mode, path = self.path[1:].split("/", 1)
+        last = path.rstrip("/").rpartition("/")[2]
+        exchange = "list" if last == "etls" else last
+        parrot.requests.append(f"{mode} {exchange}")
+        if exchange == "run":
+            parrot.started.add(mode)
+        status, content, kind = 200, json.dumps(parrot.good(exchange, mode)), "application/json"
+        if mode.startswith(f"{exchange}-"):
+            status = int(mode.split("-")[1])
+            content, kind = parrot._bad(mode, exchange, dict(self.headers.items()), body)
+        raw = content.encode("utf-8")
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(raw)))
+        if 300 <= status < 400:
+            self.send_header("Location", f"https://elsewhere.invalid/?token={quote(parrot.login['json_web_token'])}")
+        self.end_headers()
+        self.wfile.write(raw)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *words: object) -> None:
+        pass
 
 
 def styled(echo: Mapping[str, Any], style: str) -> tuple[str, str]:
@@ -142,7 +128,3 @@ def styled(echo: Mapping[str, Any], style: str) -> tuple[str, str]:
     if style == "base64":
         return " ".join(base64.b64encode(f"{n}:{v}".encode()).decode() for n, v in echo.items()), "text/plain"
     return "\n".join(f"{name} is {value}" for name, value in echo.items()), "text/plain"
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
