@@ -36,64 +36,45 @@ def on_five_hosts(play: Callable[..., Played], tmp_path: Path) -> Callable[..., 
 def test_one_login_for_a_run_and_nothing_is_left_of_it(
     on_five_hosts: Callable[..., Played], simulator: SimulatorProcess, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """In loops, on hosts, and in a variable. Empty variables, which AWX sets, and omitted options are unset."""
+    """In loops, on hosts, in a variable, and for modules that get the token and no keys.
+
+    Empty variables, which AWX sets, and omitted options are unset.
+    """
+    simulator.control.put_etl(321, name="Load", state="ENDED", duration=1)
     folder = tmp_path / "local-tmp"
     environment["ANSIBLE_LOCAL_TEMP"] = str(folder)
     variables = {"helix_token": f"{{{{ {LOOKUP} }}}}", "helix_tenant_id": "{{ tenant }}", "tenant": simulator.tenant_id}
     empty = ("LOGIN_URL", "TOKEN", "VALIDATE_CERTS", "ALLOW_HTTP", "PROXY", "REQUEST_TIMEOUT", "CACHE", "CLIENT_CERT")
     omitting = HASH.replace("jwt_token'", "jwt_token', proxy=nothing | default(omit)")
     texts = (HASH, f"{HASH} {{{{ item }}}}", omitting, "{{ helix_token | hash('sha256') }}")
-    uses = [{"ansible.builtin.debug": {"msg": text}, "loop": [1, 2]} for text in texts]
+    defaults = {"url": simulator.url, "ca_path": simulator.ca_file, "token": f"{{{{ {LOOKUP} }}}}", "poll_interval": 1}
     listing = f"find {folder} -name bmc_helix-* -printf '%m %f\\n'"
     search = f'grep -r -e "$HELIX_ACCESS_KEY" -e "$HELIX_ACCESS_SECRET_KEY" {folder}; test $? = 1'
-    looks = [
-        {"name": "Look", "ansible.builtin.command": listing, "run_once": True},
-        {"name": "Find no key", "ansible.builtin.shell": search, "run_once": True},
+    tasks = [
+        *({"ansible.builtin.debug": {"msg": text}, "loop": [1, 2]} for text in texts),
+        {
+            "name": "Run",
+            f"{COLLECTION}.etl_action": {"action": "run", "etl_id": 321},
+            "module_defaults": {f"group/{COLLECTION}.helix": defaults},
+            "environment": {"HELIX_ACCESS_KEY": "", "HELIX_ACCESS_SECRET_KEY": ""},
+            "run_once": True,
+        },
+        {"name": "Look for files", "ansible.builtin.command": listing, "run_once": True},
+        {"name": "Look for keys", "ansible.builtin.shell": search, "run_once": True},
         {"name": "Fail", "ansible.builtin.fail": {"msg": "on purpose"}},
     ]
-    done = on_five_hosts([*uses, *looks], variables=variables, env={f"HELIX_{name}": "" for name in empty})
+    done = on_five_hosts(tasks, variables=variables, env={f"HELIX_{name}": "" for name in empty})
     assert {task.task for task in done.tasks if task.failed} == {"Fail"}, done.output
+    assert done.task("Run")["etl"]["outcome"] == "succeeded"
     assert len(set(re.findall(r"\b[0-9a-f]{64}\b", done.output))) == 1
     assert simulator.control.counters()["logins"] == 1
-    files = {re.sub("[0-9a-f]{32}", "HASH", line) for line in done.task("Look")["stdout_lines"]}
-    assert files == {"600 bmc_helix-HASH.json", "600 bmc_helix-HASH.lock"}
+    files = {re.sub("[0-9a-f]{32}", "HASH", line) for line in done.task("Look for files")["stdout_lines"]}
+    assert files >= {"600 bmc_helix-HASH.json", "600 bmc_helix-HASH.lock"}
+    assert {line[:4] for line in files} == {"600 "}
     assert sorted(folder.rglob("*")) == []
     assert simulator.access_key not in done.output
     assert "jwt_token: logging in for this run" in done.output
     assert re.search(r"jwt_token: using the token of this run, valid for \d+ s more", done.output)
-
-
-def test_module_defaults_with_the_action_group(play: Callable[..., Played], simulator: SimulatorProcess) -> None:
-    """The modules get the token and no keys; the keys stay with the lookup."""
-    simulator.control.put_etl(321, name="Load", state="ENDED", duration=1)
-    done = play(
-        f"""
-        - hosts: localhost
-          gather_facts: false
-          module_defaults:
-            group/{COLLECTION}.helix:
-              url: {simulator.url}
-              ca_path: {simulator.ca_file}
-              token: "{{{{ {LOOKUP} }}}}"
-          environment:
-            HELIX_ACCESS_KEY: ""
-            HELIX_ACCESS_SECRET_KEY: ""
-          tasks:
-            - name: List
-              {COLLECTION}.etl_info:
-                name_pattern: Load
-            - name: Run
-              {COLLECTION}.etl_action:
-                action: run
-                etl_id: 321
-                poll_interval: 1
-        """,
-        verbosity=5,
-    )
-    assert done.rc == 0, done.output
-    assert done.task("Run")["etl"]["outcome"] == "succeeded"
-    assert done.task("List")["etls"][0]["status"] is not None
-    assert simulator.control.counters()["logins"] == 1
 
 
 def test_failures_are_readable_and_refused_keys_are_tried_once(

@@ -16,11 +16,10 @@ from typing import Any
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _run_files
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
 from ansible_collections.capacityops.bmc_helix.plugins.modules.etl_action import act
 from ansible_collections.capacityops.bmc_helix.plugins.modules.etl_info import inform
-from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import ACT, INFO
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import ACT, INFO, FakeClock
 
 from tests.functional.network.parrot import EXCHANGES, STYLES, Parrot
 from tests.functional.network.secrets import (
@@ -35,18 +34,6 @@ from tests.functional.network.secrets import (
     SECRETS,
     found_in,
 )
-
-
-class FastClock(Clock):
-    """Sleeps take no time."""
-
-    slept = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.slept
-
-    def sleep(self, seconds: float) -> None:
-        self.slept += max(0.0, seconds)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +63,7 @@ def everything_said(url: str, *, look: bool = False, **changes: Any) -> str:
     }
     said: list[Any] = []
     redactor = Redactor()
-    host = _run_files.Host(redactor, FastClock(), said.append, _run_files.Channel(None), want_diff=True)
+    host = _run_files.Host(redactor, FakeClock(), said.append, _run_files.Channel(None), want_diff=True)
     try:
         result = (inform if look else act)(options, host)
     except HelixError as error:

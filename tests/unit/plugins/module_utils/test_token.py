@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 
 import pytest
@@ -42,15 +44,16 @@ KEYS = {"access_key": KEY, "access_secret_key": SECRET}
 class Portal:
     """Answers first what stands in `logins`, then with numbered tokens of 900 seconds."""
 
-    def __init__(self, *logins, skew=0.0, date=True):
+    def __init__(self, *logins, skew=0.0, date=True, pause=0.0):
         self.clock = FakeClock()
-        self.skew, self.date = skew, date
+        self.skew, self.date, self.pause = skew, date, pause
         self.logins = list(logins)
         self.number = 0
 
     def __call__(self, exchange):
         if self.logins:
             return self.logins.pop(0)
+        time.sleep(self.pause)
         self.number += 1
         now = self.clock.wall() + self.skew
         return login_answer(self.number, date=formatdate(now, usegmt=True) if self.date else "", exp=now + 900)
@@ -121,24 +124,19 @@ def test_the_life_of_a_token(token, life):
 
 
 def test_one_login_and_one_renewal_for_twenty_threads():
+    tokens, transport = source(Portal(pause=0.01))
     barrier = threading.Barrier(20)
-    tokens, transport = source(Portal())
-    seen = []
 
-    def work():
+    def work(_number):
         barrier.wait(10)
         first = tokens.current()
         barrier.wait(10)
-        seen.append((first, tokens.replace(first)))
+        return first, tokens.replace(first)
 
-    threads = [threading.Thread(target=work) for _number in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert len(seen) == 20
+    with ThreadPoolExecutor(20) as threads:
+        results = set(threads.map(work, range(20)))
+    assert len(results) == 1
     assert transport.lines == ["POST " + LOGIN_PATH] * 2
-    assert len({second for _first, second in seen}) == 1
 
 
 @pytest.mark.parametrize("use", ["first", "replace", "early renewal"])
