@@ -15,13 +15,13 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from ansible.release import __version__ as ansible_version
 from ansible_collections.capacityops.bmc_helix.plugins.lookup.jwt_token import register_secret
 
-from tests.functional.network.parrot import Parrot
+from tests.functional.network.parrot import EXCHANGES, Parrot
 from tests.functional.network.secrets import (
     ACCESS_KEY,
     ACCESS_SECRET_KEY,
@@ -62,75 +62,72 @@ VARIABLES = {
     "s_proxy": f"http://u:{GIVEN_TOKEN}@127.0.0.1:1",
     "s_address": "https://u:Zz06MARKgiventoken@127.0.0.1",
 }
-#: Cases, and words that each message must hold for a person to understand it.
-SUCCEED = {
-    "success": "ran and ended with exit OK",
-    "success with options in a file": "ran and ended with exit OK",
-    "asynchronous": "exit OK",
-    "list that tells": "1 ETL",
-}
-FAIL = {
-    "asynchronous failure": "(HTTP 401)",
-    "login refused": "The login at http://127.0.0.1",
-    "status that tells": "which this collection does not know",
-    "run refused": "HTTP 400",
-    "run with a given token": "HTTP 401",
-    "proxy that is not there": "or the address of the proxy, is not valid",
-    "user in the address": "must not contain a user name",
-    "secret of the wrong type": "dict",
-    "nested secret": "The property x",
-    "lookup that fails": "The login at http://127.0.0.1",
-}
 
 
-def tasks(parrot: Parrot) -> list[dict[str, Any]]:
-    secret = "secret_run_execution_properties"
+class Case(NamedTuple):
+    """One task, named after the mode of the server, and words that its message must hold for a person."""
+
+    name: str
+    words: str
+    task: dict[str, Any]
+    fails: bool = True
+
+
+def cases(parrot: Parrot) -> list[Case]:
     keys = {"access_key": "{{ s_access_key }}", "access_secret_key": "{{ s_access_secret_key }}"}
-    asynchronous = {"async": 60, "poll": 1}
+    secret = "secret_run_execution_properties"
+    properties = {"secret.text": "{{ s_text }}", "secret.short": "{{ s_short }}", "secret.number": NUMBER}
     # The usual way, and the slower one: the module and its options are put into a file.
     as_a_file = {"vars": {"ansible_pipelining": False}}
-    found: list[dict[str, Any]] = []
+    asynchronous = {"async": 60, "poll": 1}
+    fine = "ended with exit OK"
 
-    def case(name: str, module: str, options: dict[str, Any], **keywords: Any) -> None:
-        register = {"register": f"r{len(found)}", "ignore_errors": True}
-        found.append({"name": name, f"{COLLECTION}.{module}": options, **register, **keywords})
+    common = {"action": "run", "etl_id": 321, "wait_timeout": 30, "start_timeout": 1, "poll_interval": 1}
+    common |= {"run_execution_properties": {"plain": "shown"}, secret: properties}
 
-    def run(name: str, mode: str, keywords: Any = None, **options: Any) -> None:
-        common = {
-            "url": parrot.url(mode),
-            "action": "run",
-            "etl_id": 321,
-            "run_execution_properties": {"plain": "shown"},
-        }
-        times = {"wait_timeout": 30, "start_timeout": 1, "poll_interval": 1}
-        secrets = {secret: {"secret.text": "{{ s_text }}", "secret.short": "{{ s_short }}", "secret.number": NUMBER}}
-        case(name, "etl_action", {**common, **times, **secrets, **options}, **(keywords or {}))
+    def run(mode: str, words: str, keywords: Any = None, **options: Any) -> Case:
+        task = {f"{COLLECTION}.etl_action": {"url": parrot.url(mode), **common, **options}, **(keywords or {})}
+        return Case(mode, words, task, fails=words != fine)
 
-    run("success", "fine")
-    run("success with options in a file", "well", as_a_file, **keys)
-    run("asynchronous", "calm", asynchronous, **keys)
-    run("asynchronous failure", "login-401-json", asynchronous)
-    run("login refused", "login-401-nested", as_a_file, **keys)
-    case("list that tells", "etl_info", {"url": parrot.url("list-200-json")})
-    run("status that tells", "status-200-json")
-    run("run refused", "run-400-quoted")
-    run("run with a given token", "run-401-json", token="{{ s_token }}")
-    case("proxy that is not there", "etl_info", {"proxy": "{{ s_proxy }}", "retries": 0})
-    case("user in the address", "etl_info", {"url": "{{ s_address }}"})
-    run("secret of the wrong type", "fine", **{secret: "{{ s_text }}"})
-    run("nested secret", "fine", **{secret: {"x": {"y": "{{ s_text }}"}}})
+    def read_list(mode: str, words: str, fails: bool = True, **options: Any) -> Case:
+        return Case(mode, words, {f"{COLLECTION}.etl_info": {"url": parrot.url(mode), **options}}, fails)
+
+    def lookup(mode: str, words: str, fails: bool = True) -> Case:
+        that = f"lookup('{COLLECTION}.jwt_token', url='{parrot.url(mode)}') | length > 20"
+        return Case(mode, words, {"ansible.builtin.assert": {"that": that, "quiet": True}}, fails)
+
+    return [
+        run("fine", fine),
+        run("well", fine, as_a_file, **keys),
+        run("calm", fine, asynchronous, **keys),
+        run("login-401-json", "(HTTP 401)", asynchronous),
+        run("login-401-nested", "The login at http://127.0.0.1", as_a_file, **keys),
+        read_list("list-200-json", "1 ETL", fails=False),
+        run("status-200-json", "which this collection does not know"),
+        run("run-400-quoted", "HTTP 400"),
+        run("run-401-json", "HTTP 401", token="{{ s_token }}"),
+        read_list("proxy", "or the address of the proxy, is not valid", proxy="{{ s_proxy }}", retries=0),
+        read_list("user-in-address", "must not contain a user name", url="{{ s_address }}"),
+        run("wrong-type", "dict", **{secret: "{{ s_text }}"}),
+        run("nested", "The property x", **{secret: {"x": {"y": "{{ s_text }}"}}}),
+        lookup("lookup", "All assertions passed", fails=False),
+        lookup("login-401-java", "The login at http://127.0.0.1"),
+    ]
+
+
+def tasks(listed: list[Case]) -> list[dict[str, Any]]:
+    done = [
+        {"name": case.name, "register": f"r{number}", "ignore_errors": True, **case.task}
+        for number, case in enumerate(listed)
+    ]
     # What a play can do with results; core 2.22 masks what it prints, and not what it writes.
-    results = ", ".join(task["register"] for task in found)
-    content = f"{{{{ {{'jwt': s_jwt, 'results': [{results}]}} | to_json }}}}"
+    content = f"{{{{ {{'jwt': s_jwt, 'results': [{', '.join(task['register'] for task in done)}]}} | to_json }}}}"
     copy = {"dest": "{{ playbook_dir }}/written.json", "content": content, "mode": "0600"}
-    found.append({"name": "written by the user", "ansible.builtin.copy": copy, "diff": False})
+    done.append({"ansible.builtin.copy": copy, "diff": False})
     if MASKS_ITSELF:
         # The module learned the token and registered it: from then on core masks it, wherever it comes from.
-        found.append({"name": "printed by the user", "ansible.builtin.debug": {"msg": "the token is {{ s_jwt }}"}})
-    for name, options in (("lookup", ""), ("lookup that fails", f", url='{parrot.url('login-401-java')}'")):
-        that = f"lookup('{COLLECTION}.jwt_token'{options}) | length > 20"
-        found.append({"name": name, "ansible.builtin.assert": {"that": that, "quiet": True}, "ignore_errors": True})
-    return found
+        done.append({"ansible.builtin.debug": {"msg": "the token is {{ s_jwt }}"}})
+    return done
 
 
 class Watch:
@@ -200,7 +197,7 @@ def parrot() -> Iterator[Parrot]:
         yield server
 
 
-def play_all(folder: Path, parrot: Parrot) -> Played:
+def play_all(folder: Path, parrot: Parrot, listed: list[Case]) -> Played:
     for name in ("home", "temporary", "python"):
         # As on most machines: whoever is on it may look into a home folder.
         (folder / name).mkdir()
@@ -213,7 +210,7 @@ def play_all(folder: Path, parrot: Parrot) -> Played:
     variables = {"ansible_pipelining": True, "ansible_async_dir": f"{folder}/home/.ansible_async"}
     head = {"hosts": "localhost", "gather_facts": False, "vars_files": "secrets.yml", "vars": variables}
     playbook = folder / "play.yml"
-    playbook.write_text(json.dumps([{**head, "tasks": tasks(parrot)}], indent=1), encoding="utf-8")
+    playbook.write_text(json.dumps([{**head, "tasks": tasks(listed)}], indent=1), encoding="utf-8")
     environment = {
         **base_environment(folder / "home"),
         "ANSIBLE_LOG_PATH": str(folder / "ansible.log"),
@@ -232,22 +229,23 @@ def play_all(folder: Path, parrot: Parrot) -> Played:
 
 def test_no_secret_anywhere(tmp_path: Path, parrot: Parrot) -> None:
     """One play for all checks, because it takes long."""
+    listed = cases(parrot)
     with Watch(tmp_path / "home", tmp_path / "temporary") as watch:
-        done = play_all(tmp_path, parrot)
+        done = play_all(tmp_path, parrot, listed)
     assert done.rc == 0, done.output[-6000:]
     log, syslog = read(tmp_path / "ansible.log"), read(tmp_path / "syslog.txt")
     written = json.loads(read(tmp_path / "written.json"))
 
     # Every bad answer came, and every failure can be understood.
-    for mode in ("login-401-nested", "run-400-quoted", "status-200-json", "list-200-json", "run-401-json"):
-        assert f"{mode} {mode.partition('-')[0]}" in parrot.requests
-    for name, words in {**SUCCEED, **FAIL}.items():
-        result = done.task(name)
+    for case in listed:
+        exchange = case.name.partition("-")[0]
+        assert exchange not in EXCHANGES or f"{case.name} {exchange}" in parrot.requests
+        result = done.task(case.name)
         text = json.dumps(result.result, ensure_ascii=False)
-        assert words in text, f"{name}: {text}"
-        assert result.failed == (name in FAIL), f"{name}: {text}"
+        assert case.words in text, f"{case.name}: {text}"
+        assert result.failed == case.fails, f"{case.name}: {text}"
         assert "output has been hidden" not in text
-    assert any(mask in done.task("login refused")["error"]["server_message"] for mask in MASKS)
+    assert any(mask in done.task("login-401-nested")["error"]["server_message"] for mask in MASKS)
 
     # Output and logs, which are what they should be
     for text in (done.stdout, done.stderr, log, syslog):
@@ -259,7 +257,7 @@ def test_no_secret_anywhere(tmp_path: Path, parrot: Parrot) -> None:
     assert "etl_id=" in syslog or '"etl_id"' in syslog
 
     # Results, without the help of core: what is written to a file is not masked from 2.22 on.
-    assert len(written["results"]) == len(SUCCEED) + len(FAIL) - 1
+    assert len(written["results"]) == len(listed)
     for result in written["results"]:
         assert_none_in(json.dumps(result, ensure_ascii=False))
     # The lookup tells core its token, too.
@@ -271,18 +269,10 @@ def test_no_secret_anywhere(tmp_path: Path, parrot: Parrot) -> None:
     # Arguments of processes, and files: while it ran, and afterwards
     assert watch.commands_seen > 1, "the processes of the modules were not seen"
     assert watch.arguments == set()
-    left = {
-        f"{name} in {path}"
-        for folder in watch.folders
-        for path in folder.rglob("*")
-        if path.is_file()
-        for name in found_in(read(path))
-    }
+    files = [path for folder in watch.folders for path in folder.rglob("*") if path.is_file()]
+    left = {f"{name} in {path}" for path in files for name in found_in(read(path))}
     # Core 2.22 lets async_wrapper write what a module was given into its job file; not what the server gave us.
-    job, given_by_the_server = (
-        f"in {tmp_path}/home/.ansible_async/",
-        ("json_web_token ", "refresh_token ", "principal_id "),
-    )
+    job, from_server = f"in {tmp_path}/home/.ansible_async/", ("json_web_token ", "refresh_token ", "principal_id ")
     for found in (left, watch.open_files):
-        allowed = {text for text in found if MASKS_ITSELF and job in text and not text.startswith(given_by_the_server)}
+        allowed = {text for text in found if MASKS_ITSELF and job in text and not text.startswith(from_server)}
         assert found - allowed == set()
