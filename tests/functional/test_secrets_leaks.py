@@ -10,10 +10,11 @@ keep them. `make matrix` runs this file on both.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,21 +154,15 @@ class Watch:
     def _look_again_and_again(self) -> None:
         while not self._ended.wait(0.1):
             for path in Path("/proc").glob("[0-9]*/cmdline"):
-                self._look(path, self._look_at_process)
-            for folder in self.folders:
-                for path in folder.rglob("*"):
-                    self._look(path, self._look_at_file)
+                with contextlib.suppress(OSError):  # it is gone
+                    self._look_at_process(read(path))
+            for path in [path for folder in self.folders for path in folder.rglob("*")]:
+                with contextlib.suppress(OSError):
+                    self._look_at_file(path)
 
-    def _look(self, path: Path, look: Callable[[Path], None]) -> None:
-        try:
-            look(path)
-        except OSError:
-            pass  # it is gone
-
-    def _look_at_process(self, path: Path) -> None:
-        text = read(path).replace("\0", " ")
+    def _look_at_process(self, text: str) -> None:
         self.commands_seen += "AnsiballZ_etl_" in text
-        self.arguments.update(f"{name} in: {text[:300]}" for name in found_in(text))
+        self.arguments.update(f"{name} in: {text[:300]}" for name in found_in(text.replace("\0", " ")))
 
     def _look_at_file(self, path: Path) -> None:
         """Modules come with their options in a file; nobody else may be able to read it."""

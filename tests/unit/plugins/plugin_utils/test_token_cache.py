@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import stat
+import threading
 import time
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _run_files
@@ -226,35 +226,23 @@ def test_only_rejected_keys_are_not_tried_again_for_a_while(run, error, passed, 
     assert (facts, run.calls) == ((401, "authentication", "no"), 1)
 
 
-def _worker(folder, log, fails, everybody, results):
-    def fetch():
-        with Path(log).open("a") as file:
-            file.write("x")
-        time.sleep(1)
-        if fails:
-            raise TransportError("No connection.")
-        return f"token-{os.getpid()}", USABLE
-
-    everybody.wait(30)
-    try:
-        results.put(shared_token(folder, IDENTITY, fetch, lambda words: None))
-    except HelixError as error:
-        results.put(error.message)
-
-
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # forked beside the threads of the test runner
 @pytest.mark.parametrize("fails", [False, True])
-def test_of_many_processes_one_asks_the_server(run, tmp_path, fails):
+def test_of_many_uses_at_once_one_asks_the_server(run, fails):
     """And the others take what comes of it, also a failure: they do not wait for a dead server one by one."""
-    fork = multiprocessing.get_context("fork")
-    results, everybody, log = fork.Queue(), fork.Barrier(8), tmp_path / "log"
-    arguments = (str(run.folder), str(log), fails, everybody, results)
-    workers = [fork.Process(target=_worker, args=arguments) for dummy in range(8)]
-    for worker in workers:
-        worker.start()
-    answers = {results.get(timeout=30) for dummy in workers}
-    for worker in workers:
-        worker.join(10)
-    assert len(answers) == 1
-    assert ("No connection." in answers) == fails
-    assert log.read_text() == "x"
+    everybody = threading.Barrier(8)
+    run.error = TransportError("No connection.") if fails else None
+
+    def slow_fetch():
+        time.sleep(0.5)
+        return run.fetch()
+
+    def use(_number):
+        everybody.wait(30)
+        try:
+            return shared_token(str(run.folder), IDENTITY, slow_fetch, run.said.append)
+        except HelixError as error:
+            return error.message
+
+    with ThreadPoolExecutor(8) as threads:
+        results = set(threads.map(use, range(8)))
+    assert (results, run.calls) == ({"No connection." if fails else "token-1"}, 1)
