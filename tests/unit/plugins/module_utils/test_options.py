@@ -29,7 +29,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options imp
         ("acme-itom.onbmc.com:8443/helix//", "https://acme-itom.onbmc.com:8443/helix"),
         ("HTTPS://Acme.onbmc.com", "https://Acme.onbmc.com"),
         ("https://[::1]:8443", "https://[::1]:8443"),
-        ("https://acme/opt/api/v1/backend/etls/", "https://acme"),
+        ("https://acme//opt/api/v1/backend/etls/", "https://acme"),
         ("acme:8443/helix/opt/api", "https://acme:8443/helix"),
         ("https://acme/ims/", "https://acme"),
         ("https://acme/imsx/opt/apis", "https://acme/imsx/opt/apis"),
@@ -133,7 +133,7 @@ def test_properties_become_texts_and_booleans_are_announced_with_both_spellings(
     said = []
     plain = plain_properties({"a": True, "b": False, "c": "Yes", "d": 1.5, 3: ""}, "p", warn=said.append)
     assert plain == {"a": "true", "b": "false", "c": "Yes", "d": "1.5", "3": ""}
-    assert plain_properties(None, "p") == {}
+    assert (plain_properties(None, "p"), plain_properties({"a": True}, "p")) == ({}, {"a": "true"})
     (first, second) = said
     assert all(words in first for words in ("property a ", '"true"', 'a: "Yes"'))
     assert all(words in second for words in ("property b ", '"false"', 'b: "No"'))
