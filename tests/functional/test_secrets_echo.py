@@ -16,14 +16,10 @@ from typing import Any
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _run_files
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Clock
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._options import (
-    CONNECTION,
-    plain_properties,
-)
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
 from ansible_collections.capacityops.bmc_helix.plugins.modules.etl_action import act
 from ansible_collections.capacityops.bmc_helix.plugins.modules.etl_info import inform
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import ACT, INFO, FakeClock
 
 from tests.functional.network.parrot import EXCHANGES, STYLES, Parrot
 from tests.functional.network.secrets import (
@@ -40,18 +36,6 @@ from tests.functional.network.secrets import (
 )
 
 
-class FastClock(Clock):
-    """Sleeps take no time."""
-
-    slept = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.slept
-
-    def sleep(self, seconds: float) -> None:
-        self.slept += max(0.0, seconds)
-
-
 @pytest.fixture(scope="module")
 def parrot() -> Iterator[Parrot]:
     with Parrot(
@@ -63,7 +47,7 @@ def parrot() -> Iterator[Parrot]:
 def everything_said(url: str, *, look: bool = False, **changes: Any) -> str:
     """Run an ETL, or list all and look at them; give back all that would be shown, in whatever way it ends."""
     options: dict[str, Any] = {
-        **{name: option.default for name, option in CONNECTION.items()},
+        **(INFO if look else ACT),
         "url": url,
         "allow_http": True,
         "access_key": ACCESS_KEY,
@@ -71,31 +55,15 @@ def everything_said(url: str, *, look: bool = False, **changes: Any) -> str:
         # Nothing here is TLS; not to load the system's bundle hundreds of times.
         "validate_certs": False,
         "retries": 0,
-        "request_timeout": 10.0,
-        "max_parallel": 2,
-        "etl_id": None if look else [321],
-        "etl_name": None,
-        "name_pattern": None,
-        "gather_status": True,
-        "action": "run",
         "run_execution_properties": {"plain": "shown"},
         "secret_run_execution_properties": PROPERTIES,
-        "wait": True,
         "wait_timeout": 60,
-        "total_timeout": None,
-        "last_result": None,
-        "start_timeout": 30,
-        "poll_interval": 10,
-        "if_running": "attach",
-        "max_age": None,
-        "fail_on_warning": False,
         "on_timeout": "kill",
-        "kill_after": None,
         **changes,
     }
     said: list[Any] = []
     redactor = Redactor()
-    host = _run_files.Host(redactor, FastClock(), said.append, _run_files.Channel(None), want_diff=True)
+    host = _run_files.Host(redactor, FakeClock(), said.append, _run_files.Channel(None), want_diff=True)
     try:
         result = (inform if look else act)(options, host)
     except HelixError as error:
@@ -116,7 +84,8 @@ def test_the_search_finds_what_is_there(parrot: Parrot) -> None:
 @pytest.mark.parametrize("exchange", EXCHANGES)
 def test_no_echo_gets_through(parrot: Parrot, exchange: str, style: str) -> None:
     look = exchange in ("login", "list")
-    for status in (200, 302, 400, 401, 500):
+    # An answer of another shape (201) and statuses with words of their own take no other way in another style.
+    for status in (200, 302, 400, 401, 500, *((201, 403, 404, 503) if style == "nested" else ())):
         url = parrot.url(f"{exchange}-{status}-{style}")
         said = everything_said(url, look=look)
         assert found_in(said) == [], f"HTTP {status}: {said}"
@@ -131,13 +100,6 @@ def test_no_echo_gets_through(parrot: Parrot, exchange: str, style: str) -> None
             assert '"remedy": "' in said
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
-def test_answers_of_another_shape(parrot: Parrot, exchange: str) -> None:
-    for status in (201, 403, 404, 503):
-        said = everything_said(parrot.url(f"{exchange}-{status}-nested"), look=exchange in ("login", "list"))
-        assert found_in(said) == [], f"HTTP {status}: {said}"
-
-
 def test_success_says_nothing_secret(parrot: Parrot) -> None:
     parrot.started.clear()
     said = everything_said(parrot.url())
@@ -148,45 +110,20 @@ def test_success_says_nothing_secret(parrot: Parrot) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"url": f"https://user:{SECRETS['given_token']}@127.0.0.1"},
-        {"login_url": f"https://user:{SECRETS['given_token']}@127.0.0.1"},
-        {"token": f"{SECRETS['given_token']} with blanks", "access_key": None, "access_secret_key": None},
-        {"token": f"{SECRETS['given_token']}ü"},
+        {"url": f"https://user:{GIVEN_TOKEN}@127.0.0.1"},
+        {"login_url": f"https://user:{GIVEN_TOKEN}@127.0.0.1"},
+        {"token": f"{GIVEN_TOKEN} with blanks", "access_key": None, "access_secret_key": None},
+        {"token": f"{GIVEN_TOKEN}ü"},
         {"access_key": None},
-        {"proxy": f"http://user:{SECRETS['given_token']}@127.0.0.1:1"},
-        {"proxy": f"http://user:{SECRETS['given_token']}/{SECRETS['given_token']}@127.0.0.1:1"},
-        {"proxy": f"htp://user:{SECRETS['given_token']}@127.0.0.1:1"},
+        {"proxy": f"http://user:{GIVEN_TOKEN}@127.0.0.1:1"},
+        {"proxy": f"http://user:{GIVEN_TOKEN}/{GIVEN_TOKEN}@127.0.0.1:1"},
+        {"proxy": f"htp://user:{GIVEN_TOKEN}@127.0.0.1:1"},
+        {"secret_run_execution_properties": {"nested": {"x": PROPERTY}}},
+        {"secret_run_execution_properties": {"short": "Zz07M"}},
     ],
 )
 def test_refused_options_are_not_quoted(parrot: Parrot, changes: dict[str, Any]) -> None:
     said = everything_said(**{"url": parrot.url(), **changes})
-    assert '"msg"' in said
+    assert '"error"' in said
     assert found_in(said) == []
-
-
-def test_properties_that_are_refused_are_not_quoted(parrot: Parrot) -> None:
-    with pytest.raises(HelixError) as caught:
-        plain_properties({"nested": {"x": PROPERTY}}, "secret_run_execution_properties")
-    assert found_in(caught.value.sentence()) == []
-
-
-def test_words_that_are_no_secrets_stay_readable() -> None:
-    """A property may be marked secret and be true; half of every result must not turn into asterisks for it."""
-    redactor = Redactor()
-    redactor.add("true", "False", "none", "abc", "", None)
-    assert redactor.masked({"changed": "true", "x": "False abc none"}) == {"changed": "true", "x": "False abc none"}
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("Authorization: Bearer abcdef0123456789", "Authorization: ********"),
-        ("Proxy-Authorization: Basic dXNlcjpwYXNzd29yZDEy", "Proxy-Authorization: ********"),
-        ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln is bad", "token ******** is bad"),
-        ("could not reach https://user:word@host/x", "could not reach https://********host/x"),
-        ("Bearer authentication is required", "Bearer authentication is required"),
-        ("Basic authentication required", "Basic authentication required"),
-    ],
-)
-def test_secrets_that_we_never_saw(text: str, shown: str) -> None:
-    assert Redactor().text(text) == shown
+    assert "Zz07M" not in said

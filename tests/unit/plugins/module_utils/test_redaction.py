@@ -20,16 +20,11 @@ SECRETS = [
     'with"double"quotes77',
     "with'single'quotes77",
     "back\\slash\\and\\more88",
-    "new\nline\nand\ttab99",
-    "braces{{ lookup }}{% x %}42",
-    "per%cent%20%2Fcent%s17",
-    "plus+slash/equals==55",
-    "ümläut-schlüssel-ß-64",
-    "日本語の秘密の鍵です",
-    "emoji-🔑-key-🔒-77",
-    "<tag>&amp;</tag>;31",
+    "new\nline\nand\ttab  and blanks99",
+    "braces{{ lookup }}{% x %}per%cent%20%2Fcent%s17",
+    "plus+slash/equals==<tag>&amp;</tag>;31",
+    "ümläut-ß-64-日本語の秘密の鍵です-🔑-key-🔒-77",
     "user:pass@host:8080/x",
-    "blanks in  the middle 23",
     "c3VwZXIgc2VjcmV0IHZhbHVlIQ==",
     "aaaaaaaaaaaaaaaaaaaa",
 ]
@@ -47,6 +42,7 @@ FORMS = {
     "html with numbers": lambda s: "".join(c if c.isalnum() or c.isspace() else f"&#{ord(c)};" for c in s),
     "python": repr,
     "base64": lambda s: base64.b64encode(s.encode()).decode(),
+    "base64 of a pair": lambda s: base64.b64encode(f"j:{s}".encode()).decode(),
     "basic": lambda s: "Basic " + base64.b64encode(f"joe:{s}".encode()).decode(),
 }
 
@@ -65,23 +61,35 @@ def test_no_part_of_a_secret_is_left(secret, form):
     echoed = FORMS[form](secret)
     shown = redactor.text(f"The server said: {echoed} and refused.")
     assert not left_over(secret, shown), shown
+    assert form == "html with numbers" or MASK in redactor.masked(echoed), "the same in a result"
     assert not left_over(echoed.strip('\\"'), shown) or form in ("url", "html", "basic"), shown
     assert MASK in shown
     assert shown.startswith("The server said: ")
     assert shown.endswith("and refused.")
 
 
-def test_a_secret_with_a_tag_inside_it():
-    redactor = Redactor()
-    redactor.add("correct-horse-battery-staple")
-    shown = redactor.text("correct-horse-<wbr>battery-staple")
-    assert "battery" not in shown or "horse" not in shown.replace(" ", "")
-
-
-def test_a_secret_with_invisible_characters_inside_it():
-    redactor = Redactor()
-    redactor.add("correct-horse-battery-staple")
-    assert redactor.text("correct-\u200bhorse-battery-\u202estaple") == MASK
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        # With a tag, and with invisible characters inside of it
+        ("corr<wbr>ect-horse-battery-staple", MASK),
+        ("corr\u200bect-horse-battery-\u202estaple", MASK),
+        # The longer one first
+        ("correct-horse-battery-staple and correct-horse", f"{MASK} and {MASK}"),
+        # The password of an address, in its spellings; user, host, and port are no secrets
+        ("pa55w%2Ford and pa55w/ord for joe on proxy:3128", f"{MASK} and {MASK} for joe on proxy:3128"),
+    ],
+)
+def test_registered_secrets_and_passwords_of_addresses(text, shown):
+    for url in ("http://joe:pa55w%2Ford@proxy:3128", "joe://joe:pa55w%2Ford@proxy", "joe:pa55w%2Ford@proxy:3128"):
+        told = []
+        redactor = Redactor(told.append)
+        redactor.add("correct-horse", None, "correct-horse", "correct-horse-battery-staple")
+        redactor.add("correct-horse")
+        assert told == ["correct-horse", "correct-horse-battery-staple"], "Ansible is told once"
+        for added in (url, None, "http://[::1"):
+            redactor.add_url(added)
+        assert redactor.text(text) == shown
 
 
 def test_keys_of_data_are_masked_too():
@@ -90,31 +98,29 @@ def test_keys_of_data_are_masked_too():
     assert redactor.masked({"correct-horse": ["a correct-horse", 5, None]}) == {MASK: [f"a {MASK}", 5, None]}
 
 
-def test_a_secret_is_not_cut_in_half():
+def test_a_long_text_is_cut_and_a_secret_in_it_is_not():
     redactor = Redactor()
     redactor.add("correct-horse-battery-staple")
     for length in range(1, 60):
         shown = redactor.text("x" * length + " correct-horse-battery-staple", limit=40)
         assert "corr" not in shown
         assert len(shown) <= 40
-
-
-def test_the_longer_secret_first():
-    redactor = Redactor()
-    redactor.add("secret-key")
-    redactor.add("secret-key-and-more")
-    assert redactor.text("secret-key-and-more") == MASK
+    shown = redactor.text("word " * 1000)
+    assert len(shown) <= 300
+    assert shown.endswith("…")
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln rejected", f"{MASK} rejected"),
-        ("token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", f"token={MASK}"),
-        ("https://joe:pa55@proxy:3128/", f"https://{MASK}proxy:3128/"),
+        ("Authorization: Bearer abcdef0123456789 rejected", f"Authorization: {MASK} rejected"),
+        ("Proxy-Authorization: Basic dXNlcjpwYXNzd29yZDEy", f"Proxy-Authorization: {MASK}"),
+        ("token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln is bad", f"token={MASK} is bad"),
+        ("could not reach https://joe:pa55@proxy:3128/", f"could not reach https://{MASK}proxy:3128/"),
+        ('{"Refresh_Token": "abc", "n": 1}', f'{{"Refresh_Token": "{MASK}", "n": 1}}'),
         # no secret
         ("The bearer of this key", "The bearer of this key"),
-        ("Error 500: out of memory", "Error 500: out of memory"),
+        ("Basic authentication required", "Basic authentication required"),
         ("https://acme-itom.onbmc.com:8443/opt/api", "https://acme-itom.onbmc.com:8443/opt/api"),
     ],
 )
@@ -129,44 +135,15 @@ def test_what_looks_like_a_secret(text, shown):
         ("one\ntwo\r\n\tthree\x00\x1b[31m", "one two three [31m"),
         ("a\u202eb\u2066c\u200bd\ufeffe", "abcde"),
         ("\x1b]52;c;ZXZpbA==\x07ok: [localhost]\u2028ok", "]52;c;ZXZpbA== ok: [localhost] ok"),
-        ("a < b and c > d", "a < b and c > d"),
-        ("", ""),
         ("   ", ""),
     ],
 )
 def test_one_readable_line(text, shown):
-    assert Redactor().text(text).replace("  ", " ") in (shown, shown.replace("< b and c > ", ""))
+    assert Redactor().text(text) == shown
 
 
-def test_long_texts_are_cut():
-    shown = Redactor().text("word " * 1000)
-    assert len(shown) <= 300
-    assert shown.endswith("…")
-
-
-@pytest.mark.parametrize("value", [None, "", "abc", "   ", "true", "None"])
-def test_values_that_would_mask_half_of_every_message(value):
+def test_values_that_would_mask_half_of_every_message_are_no_secrets():
     redactor = Redactor()
-    redactor.add(value)
-    text = "true: abc is None of the   values"
-    assert MASK not in redactor.text(text)
-
-
-def test_ansible_is_told_once():
-    told = []
-    redactor = Redactor(told.append)
-    redactor.add("first-secret", None, "first-secret", "second-secret")
-    redactor.add("first-secret")
-    assert told == ["first-secret", "second-secret"]
-
-
-@pytest.mark.parametrize(
-    "url", ["http://joe:pa55w%2Ford@proxy:3128", "joe://joe:pa55w%2Ford@proxy", "joe:pa55w%2Ford@proxy:3128"]
-)
-def test_the_password_of_a_proxy(url):
-    redactor = Redactor()
-    redactor.add_url(url)
-    assert "pa55w" not in redactor.text("pa55w%2Ford and pa55w/ord")
-    redactor.add_url(None)
-    redactor.add_url("http://[::1")
-    assert redactor.text("joe and proxy:3128") == "joe and proxy:3128"
+    redactor.add(None, "", "abc", "   ", "true", "False", "None")
+    data = {"changed": "true", "x": "False abc None   values"}
+    assert redactor.masked(data) == data

@@ -20,22 +20,17 @@ MOMENT = 1662648988.0
     ("text", "seconds"),
     [
         ("2022-09-08T14:56:28Z", MOMENT),
-        ("2022-09-08t14:56:28z", MOMENT),
-        (" 2022-09-08T14:56:28Z ", MOMENT),
-        ("2022-09-08T14:56:28", MOMENT),
+        (" 2022-09-08t14:56:28z ", MOMENT),
         ("2022-09-08 14:56:28", MOMENT),
-        ("2022-09-08T14:56:28.1Z", MOMENT),
         ("2022-09-08T14:56:28.123456789Z", MOMENT),
-        ("2022-09-08T16:56:28+02:00", MOMENT),
-        ("2022-09-08T16:56:28.5+0200", MOMENT),
+        ("2022-09-08T16:56:28.5+02:00", MOMENT),
         ("2022-09-08T09:56:28-0500", MOMENT),
         ("1969-12-31T23:59:59Z", -1.0),
+        ("9999-12-31T23:59:59-14:00", 253402351199.0),
         (None, None),
         ("", None),
-        ("yesterday", None),
         ("2022-13-08T14:56:28Z", None),
         ("1662648988", None),
-        ("-", None),
         ("\x00", None),
     ],
 )
@@ -43,24 +38,17 @@ def test_rfc3339_times(text, seconds):
     assert parse_rfc3339(text) == seconds
 
 
-def test_a_time_is_written_as_the_server_writes_it():
-    assert rfc3339(MOMENT + 0.9) == "2022-09-08T14:56:28Z"
-    assert parse_rfc3339(rfc3339(MOMENT)) == MOMENT
-
-
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("Thu, 08 Sep 2022 14:56:28 GMT", MOMENT),
         ("Thu, 08 Sep 2022 14:56:28 -0000", MOMENT),
         ("Thu, 08 Sep 2022 16:56:28 +0200", MOMENT),
-        (None, None),
-        ("", None),
-        ("soon", None),
         ("Tue, 31 Dec 2999 23:59:59 GMT", 32503679999.0),
         # Far in the future: no run would ever be newer.
         ("Wed, 01 Jan 3000 00:00:00 GMT", None),
         ("Thu, 99 Sep 2022 14:56:28 GMT", None),
+        (None, None),
+        ("soon", None),
         ("120", None),
     ],
 )
@@ -71,17 +59,13 @@ def test_http_dates(text, seconds):
 @pytest.mark.parametrize(
     ("epoch", "text"),
     [
+        (MOMENT + 0.9, "2022-09-08T14:56:28Z"),
+        # No calendar has these.
         (1e30, "9999-12-31T23:59:59Z"),
         (2.6e11, "9999-12-31T23:59:59Z"),
-        (float("inf"), "9999-12-31T23:59:59Z"),
-        (-1e30, "0001-01-01T00:00:00Z"),
         (float("-inf"), "0001-01-01T00:00:00Z"),
         (float("nan"), "0001-01-01T00:00:00Z"),
     ],
 )
-def test_a_time_that_no_calendar_has_is_no_error(epoch, text):
+def test_times_are_written_as_the_server_writes_them(epoch, text):
     assert rfc3339(epoch) == text
-
-
-def test_the_last_time_of_the_calendar():
-    assert parse_rfc3339("9999-12-31T23:59:59-14:00") is not None
