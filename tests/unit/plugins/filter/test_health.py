@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from typing import Any, Optional
 
@@ -17,7 +18,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.filter.health import (
     etl_health_report,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import matches
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._health import HealthError, duration, moment
+from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._health import HealthError, duration
 
 TIME = "2026-01-01T00:00:00Z"
 ALL: dict[str, Any] = {"name_pattern": "*"}
@@ -47,7 +48,6 @@ def verdict(found: Any, now: Any = None, **rule: Any) -> tuple[str, list[str]]:
         (etl(exit_code="WARNING"), {}, "warning", "exit code WARNING"),
         (etl(exit_code="WARNING"), {"allow_warning": "yes"}, "healthy", ""),
         (etl(exit_code="ERROR"), {}, "failed", "exit code ERROR"),
-        (etl(exit_code="KILLED"), {}, "failed", "exit code KILLED"),
         (etl("ABORTED", None), {}, "failed", "aborted"),
         (etl(exit_code=None), {}, "unknown", "no exit code"),
         (etl(exit_code="ERROR", age=99), {"max_age": 60}, "failed", "exit code ERROR; last run is older than 60 s"),
@@ -109,15 +109,13 @@ def test_age_by_a_given_moment(time: Any, now: Any, expected: Optional[int]) -> 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [(90, 90), ("90", 90), ("90s", 90), ("90m", 5400), ("26h", 93600), (" 2D ", 172800), ("1.5 h", 5400), (0.5, 0.5)],
+    [
+        *((90, 90), ("90", 90), ("90s", 90), ("90m", 5400), ("26h", 93600), (" 2D ", 172800), ("1.5 h", 5400)),
+        *((0.5, 0.5), (None, None), ("  ", None)),
+    ],
 )
-def test_durations(text: Any, seconds: float) -> None:
+def test_durations(text: Any, seconds: Optional[float]) -> None:
     assert duration(text, "max_age") == seconds
-
-
-@pytest.mark.parametrize("text", [None, "", "  "])
-def test_no_duration(text: Any) -> None:
-    assert duration(text, "max_age") is None
 
 
 @pytest.mark.parametrize(
@@ -126,11 +124,6 @@ def test_no_duration(text: Any) -> None:
 def test_bad_durations(text: Any) -> None:
     with pytest.raises(HealthError, match="max_age is "):
         duration(text, "max_age")
-
-
-def test_a_moment_that_is_none() -> None:
-    with pytest.raises(HealthError, match="now is 'soon'"):
-        moment("soon")
 
 
 @pytest.mark.parametrize(
@@ -177,29 +170,28 @@ def test_the_first_match_applies() -> None:
     assert judged["counts"]["stale"] == 1
     assert judged["etl_ids"]["stale"] == [2]
     assert judged["msg"] == "4 ETLs: 1 stale, 3 healthy."
+    # The same expectation twice is no contradiction.
+    assert "Expectation 2 (name_pattern '*') never applies" in etl_health([etl()], [ALL, ALL])["warnings"][0]
 
 
 def test_a_gate() -> None:
     etls = [etl(exit_code="ERROR"), etl(etl_id=2, name="Other", exit_code="ERROR"), etl(age=9, etl_id=3, name="Fine")]
     rules = [{"etl_id": [1, 3]}, {"etl_id": 9}]
-    told = {
-        gate: etl_health(etls, rules, fail_on=gate)["failures"]
-        for gate in ("", "failed", "stale", "failed, unmatched", "missing")
-    }
     failed = "ETL 1 'Import': failed (last run ended with exit code ERROR)"
-    assert told == {
+    told = {
         "": [],
         "failed": [failed],
         "stale": [],
         "failed, unmatched": [failed, "ETL 2 'Other' has no expectation"],
         "missing": ["Expectation 2 (etl_id 9) matches no ETL."],
     }
+    assert {gate: etl_health(etls, rules, fail_on=gate)["failures"] for gate in told} == told
 
 
 @pytest.mark.parametrize(
     ("expectations", "message"),
     [
-        (Tagged({"name_pattern": "*"}), "must be a list, not a dictionary"),
+        (Tagged(ALL), "must be a list, not a dictionary"),
         (["x"], "Expectation 1 must be a dictionary, not text"),
         ([None], "Expectation 1 must be a dictionary, not null"),
         ([[1]], "Expectation 1 must be a dictionary, not a list"),
@@ -221,9 +213,8 @@ def test_a_gate() -> None:
     ],
 )
 def test_bad_expectations(expectations: Any, message: str) -> None:
-    with pytest.raises(AnsibleFilterError) as caught:
+    with pytest.raises(AnsibleFilterError, match=re.escape(message)):
         etl_health([], expectations)
-    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -233,18 +224,12 @@ def test_bad_expectations(expectations: Any, message: str) -> None:
         ([1], {}, "it has no etl_id"),
         ([], {"fail_on": ["late"]}, "unknown words: late. Valid words: failed"),
         ([], {"now": True}, "now is True"),
+        ([], {"now": "soon"}, "now is 'soon'"),
     ],
 )
 def test_bad_input(etls: Any, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(AnsibleFilterError) as caught:
+    with pytest.raises(AnsibleFilterError, match=message):
         etl_health(etls, [], **options)
-    assert message in str(caught.value)
-
-
-def test_the_same_expectation_twice_is_no_contradiction() -> None:
-    assert etl_health([etl()], [ALL, ALL])["warnings"] == [
-        "Expectation 2 (name_pattern '*') never applies, because earlier expectations match the same ETLs."
-    ]
 
 
 def many(number: int) -> list[Any]:
@@ -253,7 +238,7 @@ def many(number: int) -> list[Any]:
 
 def test_a_long_table_counts_what_needs_no_attention() -> None:
     lines = etl_health_report(etl_health(many(150), [ALL]), "table").splitlines()
-    assert [line.split()[0] for line in lines[1:4]] == ["107", "57", "7"] or len(lines) == 6
+    assert len(lines) == 6
     assert lines[-2:] == ["Not shown: 147 ETLs that need no attention.", "150 ETLs: 3 failed, 147 healthy."]
     idle = [etl(None, None, None, etl_id=i, name=f"ETL {i}") for i in range(1, 31)]
     for expectations, number in (([], 0), ([ALL], 30)):
@@ -261,10 +246,8 @@ def test_a_long_table_counts_what_needs_no_attention() -> None:
         assert shown.count("never ran\n") == number
     assert len(etl_health_report(etl_health(many(150), [ALL]), "text").splitlines()) == 152
     assert len(etl_health_report(etl_health(many(25), [ALL]), "table").splitlines()) == 27
-    assert etl_health_report(etl_health([], [ALL]), "table").splitlines() == [
-        "0 ETLs.",
-        "Warning: Expectation 1 (name_pattern '*') matches no ETL.",
-    ]
+    nothing = ["0 ETLs.", "Warning: Expectation 1 (name_pattern '*') matches no ETL."]
+    assert etl_health_report(etl_health([], [ALL]), "table").splitlines() == nothing
 
 
 def test_columns_of_the_table_stand_below_each_other() -> None:
@@ -303,15 +286,12 @@ def test_an_unknown_format() -> None:
 
 
 def test_headings_of_the_page() -> None:
+    states = ("ENDED", "SERVICE_OFF", "SERVICE_ON", "HELD", "ABORTED", None)
     etls = [
-        etl(),
-        etl("SERVICE_OFF", None),
-        etl("SERVICE_ON", None),
-        etl("HELD"),
-        etl("ABORTED"),
-        etl(None, None, None),
+        etl(state, "OK" if state == "ENDED" else None, 60 if state else None, etl_id=i)
+        for i, state in enumerate(states, 1)
     ]
-    page = etl_health_page(etl_health([{**item, "etl_id": i} for i, item in enumerate(etls, 1)], [ALL]))
+    page = etl_health_page(etl_health(etls, [ALL]))
     assert [(group["title"], group["count"]) for group in page["groups"]] == [
         ("Failed", 1),
         ("Needs attention", 1),
@@ -327,15 +307,15 @@ def test_the_time_line_of_a_chain() -> None:
     def point(second: int, status: str) -> dict[str, str]:
         return {"at": f"2026-01-01T00:00:{second:02}Z", "status": status}
 
-    first = {
+    first: dict[str, Any] = {
         "etl_id": 1,
         "etl_name": "One",
         "failed": False,
         "outcome": "succeeded",
-        "started_at": "2026-01-01T00:00:00Z",
-        "timeline": [point(0, "ENDED"), point(10, "RUNNING"), point(20, "ENDED")],
+        "started_at": TIME,
     }
-    second = {**first, "etl_id": 2, "etl_name": None, "failed": True, "outcome": "failed", "started_at": None}
+    second = {"etl_id": 2, "etl_name": None, "failed": True, "outcome": "failed", "started_at": None}
+    first["timeline"] = [point(0, "ENDED"), point(10, "RUNNING"), point(20, "ENDED")]
     second["timeline"] = [point(20, "RUNNING"), point(40, "ENDED")]
     steps = [
         {"number": 1, "name": "a", "failed": True, "outcome": "failed", "etls": [first, second]},
