@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -25,21 +26,6 @@ PLAYBOOK = f"- ansible.builtin.import_playbook: {ROLE}\n"
 PUBLISH = f"{ROLE} : Publish the summary for a workflow"
 SECRET = "secret-property-5rT0qZ-not-a-word"
 POLLS = {"etl_chain_defaults": {"poll_interval": 1}, "etl_chain_secure_logging": False}
-
-
-@pytest.fixture
-def chains(play: Callable[..., Played], simulator: SimulatorProcess) -> Callable[..., Played]:
-    """Run the role with each of these variables in one play, whatever becomes of the others. `Told N` has the end."""
-    for etl_id in range(1, 10):
-        simulator.control.put_etl(etl_id, name=f"Import {etl_id}", duration=0.2)
-
-    def run(*given: dict[str, Any], **keywords: Any) -> Played:
-        tasks = [rescued(number, ROLE, {**POLLS, **variables}) for number, variables in enumerate(given)]
-        done = play(tasks, **keywords)
-        assert done.rc == 0, done.output
-        return done
-
-    return run
 
 
 def results(played: Played) -> list[dict[str, Any]]:
@@ -89,108 +75,72 @@ def test_steps_run_in_order_and_etls_of_a_step_together(
     assert stats["etl_chain_summary"]["outcome"] == "succeeded"
 
 
-def test_the_first_failure_ends_the_chain_and_a_relaunch_repeats_only_what_is_not_fresh(
-    chains: Callable[..., Played], simulator: SimulatorProcess
+def test_chains_that_fail_are_cleaned_up_and_are_launched_again(
+    play: Callable[..., Played], simulator: SimulatorProcess
 ) -> None:
-    simulator.control.patch_etl(2, exit="ERROR")
-    simulator.control.patch_etl(5, exits=["ERROR"])
-    simulator.control.patch_etl(7, duration=None)
-    failing = [{"etl_id": 7, "wait": False}, {"name": "bad", "etl_id": [2, 3]}, {"name": "last", "etl_id": 4}]
-    fresh = {
-        "etl_chain_steps": [{"etl_id": 1}, {"etl_id": 5}, {"etl_id": 6}],
-        "etl_chain_defaults": {"poll_interval": 1, "max_age": 600},
+    control = simulator.control
+    for etl_id in (1, 2, 3, 4, 12, 13):
+        control.put_etl(etl_id, name=f"Import {etl_id}", duration=0.2)
+    for etl_id in (5, 7, 8, 10):
+        control.put_etl(etl_id, duration=None)
+    control.patch_etl(2, exits=["ERROR"])
+    # A text of the server is never evaluated; before ansible-core 2.19, a template could make one of it.
+    body = {"error": "{{ 'eval' ~ 'uated' }} {% raw %}"}
+    control.fault({"exchange": "run", "etl_id": 8}, {"kind": "status", "code": 400, "body": body})
+    control.put_etl(11, duration=None, state="RUNNING")  # somebody else's: followed only
+    control.patch_etl(12, kind="periodic", state="WAITING")  # its run ends before the cleanup
+    control.patch_etl(13, exit="ERROR")
+    three = [{"etl_id": 1}, {"etl_id": 2}, {"etl_id": 5, "wait": False}]
+    fresh = {"steps": three, "cleanup": "stop", "defaults": {"poll_interval": 1, "max_age": 600}}
+    going = [{"etl_id": etl_id, "wait": False} for etl_id in (7, 10, 11)]
+    chains: dict[str, dict[str, Any]] = {
+        "leave": {"steps": [going[0], {"name": "bad", "etl_id": [8, 3]}, {"name": "last", "etl_id": 4}]},
+        "first": fresh,
+        "second": fresh,
+        "stop": {"steps": [*going[1:], {"etl_id": 12}, {"name": "bad", "etl_id": 13}], "cleanup": "stop"},
+        "name": {"steps": [{"etl_id": 9}, {"etl_name": "Import 33"}, {"etl_name": "nowhere", "when": False}]},
+        "nothing": {"steps": [], "result_file": "/nowhere/x"},
+        "option": {"steps": [{"etl_id": 9, "acton": "run", "when": "etl_ready == 1"}]},
     }
-    done = chains({"etl_chain_steps": failing}, fresh, fresh, fresh)
-    failed, *launches = results(done)
+    tasks = [
+        rescued(number, ROLE, {**POLLS, **{f"etl_chain_{key}": value for key, value in given.items()}})
+        for number, given in enumerate(chains.values())
+    ]
+    done = play(tasks)
+    assert done.rc == 0, done.output
+    result = dict(zip(chains, results(done)))
+    told = {name: done.task(f"Told {number}")["msg"] for number, name in enumerate(chains) if name != "second"}
+
+    failed = result["leave"]
     assert outcomes(failed) == ["succeeded", "failed", "not_reached"]
     assert failed["failed_steps"] == ["bad"]
     # Both ETLs of the failed step were brought to their end, and nothing is cleaned up unless requested.
     assert [etl["outcome"] for etl in failed["steps"][1]["etls"]] == ["failed", "succeeded"]
-    assert failed["steps"][1]["error"]["kind"] == "exit_error"
-    assert (simulator.control.status(7)["state"], failed["ended_early"]) == ("RUNNING", [])
-    assert "Step 2 (bad):" in done.task("Told 0")["msg"]
-    assert "Not reached: last." in done.task("Told 0")["msg"]
-    assert "End the runs in progress" not in done.output
-    assert [outcomes(result) for result in launches] == [
-        ["succeeded", "failed", "not_reached"],
-        ["succeeded"] * 3,
-        ["succeeded"] * 3,
-    ]
-    etls = [[etl["outcome"] for step in result["steps"] for etl in step["etls"]] for result in launches]
-    assert etls[1:] == [["fresh", "succeeded", "succeeded"], ["fresh"] * 3]
-    assert [result["changed"] for result in launches] == [True, True, False]
-    assert simulator.control.counters()["launches_by_etl"] == {1: 1, 2: 1, 3: 1, 5: 2, 6: 1, 7: 1}
-
-
-def test_cleanup_ends_what_the_chain_started_and_only_that(
-    chains: Callable[..., Played], simulator: SimulatorProcess
-) -> None:
-    control = simulator.control
-    control.put_etl(1, duration=None)  # started without waiting: goes on
-    control.put_etl(2, duration=None, state="RUNNING")  # somebody else's: followed only
-    control.put_etl(3, kind="periodic", duration=0.2)  # ended and waits for its next time
-    control.put_etl(4, exit="ERROR", duration=0.2)
-    control.put_etl(5, duration=None)  # started by a chain that succeeds
-    good = {"etl_chain_steps": [{"etl_id": 5, "wait": False}], "etl_chain_cleanup": "stop"}
-    going = [{"etl_id": etl_id, "wait": False} for etl_id in (1, 2)]
-    steps = [*going, {"etl_id": 3}, {"name": "bad", "etl_id": 4}]
-    done = chains(good, {"etl_chain_steps": steps, "etl_chain_cleanup": "stop"})
-    assert [control.status(etl_id)["state"] for etl_id in (1, 2, 3, 5)] == ["ENDED", "RUNNING", "WAITING", "RUNNING"]
-    sent = [(entry["exchange"], entry["etl_id"]) for entry in control.requests() if entry["write"]]
-    assert sent == [("run", 5), ("run", 1), ("run", 3), ("run", 4), ("stop", 1)]
-    assert [etl["etl_id"] for etl in results(done)[1]["ended_early"]] == [1]
-    assert "Ended by the cleanup:" in done.task("Told 1")["msg"]
-
-
-def test_check_mode_walks_the_whole_chain_and_sends_nothing(
-    chains: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path
-) -> None:
-    simulator.control.put_etl(4, state="RUNNING", duration=None)
-    steps = [{"etl_id": [1, 2]}, {"etl_name": ["Import 3"]}, {"etl_id": 4, "action": "stop"}]
-    file = tmp_path / "result.json"
-    more = {"etl_chain_set_stats": True, "etl_chain_cleanup": "kill", "etl_chain_result_file": str(file)}
-    done = chains({"etl_chain_steps": steps, **more}, check=True)
-    [result] = results(done)
-    assert (result["outcome"], result["check_mode"]) == ("planned", True)
-    assert outcomes(result) == ["planned"] * 3
-    etls = [etl for step in result["steps"] for etl in step["etls"]]
-    assert [etl["outcome"] for etl in etls] == ["would_run"] * 3 + ["would_stop"]
-    assert {etl["task_execution_request_id"] for etl in etls} == {None}
-    assert simulator.control.counters()["writes"] == 0
-    assert not file.exists()
-    assert done.task(PUBLISH).status == "skipped"
-
-
-WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"etl_chain_steps": []}, "etl_chain_steps is empty"),
-    ({"etl_chain_steps": [{"etl_id": 1, "acton": "run"}]}, "acton"),
-    ({"etl_chain_steps": [{"etl_id": 1, "when": "etl_ready == 1"}]}, "when"),
-    ({"etl_chain_steps": [{"etl_id": 1}], "etl_chain_result_file": "/nowhere/x"}, "There is no folder /nowhere"),
-]
-
-
-def test_what_is_wrong_with_the_steps_is_told_before_the_first_one(
-    chains: Callable[..., Played], simulator: SimulatorProcess
-) -> None:
-    """And a text of the server is never evaluated; before ansible-core 2.19, a template could make one of it."""
-    done = chains(*(variables for variables, _message in WRONG))
-    for number, (_variables, message) in enumerate(WRONG):
-        assert message in done.task(f"Told {number}")["msg"]
-    assert simulator.control.requests() == []
-
-    body = {"error": "{{ 'eval' ~ 'uated' }} {% raw %}"}
-    simulator.control.fault({"exchange": "run", "etl_id": 1}, {"kind": "status", "code": 400, "body": body})
-    unknown = [{"etl_id": 2}, {"etl_name": "Import 33"}, {"etl_name": "nowhere", "when": False}]
-    done = chains({"etl_chain_steps": unknown}, {"etl_chain_steps": [{"name": "one", "etl_id": 1}]})
-    message = done.task("Told 0")["msg"]
-    assert "no ETL named 'Import 33'" in message
-    assert "'Import 3' (id 3)" in message
-    assert "nowhere" not in message
-    first, second = results(done)
-    assert outcomes(first) == ["not_reached", "not_reached", "skipped"]
-    assert simulator.control.executions() == []
+    assert (control.status(7)["state"], failed["ended_early"]) == ("RUNNING", [])
+    assert "Step 2 (bad):" in told["leave"]
+    assert "Not reached: last." in told["leave"]
+    assert "'eval' ~ 'uated'" in failed["steps"][1]["error"]["server_message"]
     assert "evaluated" not in done.output
-    assert "'eval' ~ 'uated'" in second["steps"][0]["error"]["server_message"]
+
+    assert outcomes(result["first"]) == ["succeeded", "failed", "not_reached"]
+    again = [etl["outcome"] for step in result["second"]["steps"] for etl in step["etls"]]
+    assert again == ["fresh", "succeeded", "accepted"]
+    # A chain that succeeds is not cleaned up.
+    assert (control.status(5)["state"], result["second"]["ended_early"]) == ("RUNNING", [])
+
+    assert [control.status(etl_id)["state"] for etl_id in (10, 11, 12)] == ["ENDED", "RUNNING", "WAITING"]
+    assert [entry["etl_id"] for entry in control.requests() if entry["exchange"] in ("stop", "kill")] == [10]
+    assert [etl["etl_id"] for etl in result["stop"]["ended_early"]] == [10]
+    assert "Ended by the cleanup:" in told["stop"]
+
+    # What is wrong with any step that is wanted is reported before the first one runs.
+    assert outcomes(result["name"]) == ["not_reached", "not_reached", "skipped"]
+    assert "no ETL named 'Import 33'" in told["name"]
+    assert "nowhere" not in told["name"]
+    assert "etl_chain_steps is empty" in told["nothing"]
+    assert "There is no folder /nowhere" in told["nothing"]
+    assert {"acton", "when"} <= set(re.findall(r"\w+", told["option"]))
+    assert control.counters()["launches_by_etl"] == {1: 1, 2: 2, 3: 1, 5: 1, 7: 1, 10: 1, 12: 1, 13: 1}
 
 
 def test_secrets_of_steps_and_connection_are_not_shown_and_may_be_vaulted(
