@@ -92,17 +92,21 @@ def test_check_mode_sends_writes_and_publishes_nothing(
     target.mkdir()
     (tmp_path / "tasks.yml").write_text(PATCH)
     control.put_etl(1, name="Service", kind="service", state="SERVICE_ON")
-    control.put_etl(2, name="Scheduled", kind="periodic", state="WAITING")
+    control.put_etl(2, name="Scheduled", kind="periodic", state="ENDED")
     control.put_etl(3, name="Failed", state="ENDED", exit_code="ERROR")
+    stopped = {"etl_id": 2, "etl_name": "Scheduled", "was": "WAITING", "scheduled": True}
     deployment = {
         "deploy_tasks_file": str(tmp_path / "tasks.yml"),
         "etl_maintenance_etl_id": [1, 2],
+        "etl_maintenance_record": {"format": 1, "state": "entered", "etls": [stopped]},
         "etl_maintenance_record_file": str(target / "record.json"),
         "etl_maintenance_set_stats": True,
+        "etl_maintenance_secure_logging": False,
         "etl_chain_steps": [{"etl_name": ["Failed"]}, {"etl_id": 1, "action": "stop"}, {"etl_id": 2}],
         "etl_chain_cleanup": "kill",
         "etl_chain_result_file": str(target / "result.json"),
         "etl_chain_set_stats": True,
+        "etl_chain_secure_logging": False,
     }
     action = {"etl_action_action": "run", "etl_action_etl_name": "Failed\nScheduled", "etl_action_set_stats": True}
     names = {"html": "page.html", "text": "table.txt", "csv": "t.csv", "junit": "j.xml", "prometheus": "helix.prom"}
@@ -113,7 +117,8 @@ def test_check_mode_sends_writes_and_publishes_nothing(
     facts = [task.result.get("ansible_facts", {}) for task in done.tasks]
     entered, left = filter(None, (fact.get("etl_maintenance_result") for fact in facts))
     assert entered["msg"].startswith("Maintenance would be entered")
-    assert [etl["outcome"] for etl in left["etls"]] == ["would_run", "would_schedule"]
+    assert [etl["outcome"] for etl in entered["etls"]] == ["would_stop"]
+    assert [etl["outcome"] for etl in left["etls"]] == ["nothing_to_do", "would_schedule"]
     [chain] = filter(None, (fact.get("etl_chain_result") for fact in facts))
     assert (chain["outcome"], chain["check_mode"]) == ("planned", True)
     etls = [etl for step in chain["steps"] for etl in step["etls"]]
