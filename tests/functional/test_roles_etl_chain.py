@@ -22,15 +22,7 @@ from tests.simulator.client import SimulatorProcess
 pytestmark = pytest.mark.full
 
 ROLE = "capacityops.bmc_helix.etl_chain"
-PLAYBOOK = f"- ansible.builtin.import_playbook: {ROLE}\n"
-PUBLISH = f"{ROLE} : Publish the summary for a workflow"
 SECRET = "secret-property-5rT0qZ-not-a-word"
-POLLS = {"etl_chain_defaults": {"poll_interval": 1}, "etl_chain_secure_logging": False}
-
-
-def results(played: Played) -> list[dict[str, Any]]:
-    facts = [task["ansible_facts"] for task in played.tasks if task.task == f"{ROLE} : Set the fact etl_chain_result"]
-    return [fact["etl_chain_result"] for fact in facts]
 
 
 def outcomes(result: dict[str, Any]) -> list[str]:
@@ -38,41 +30,80 @@ def outcomes(result: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.smoke
-def test_steps_run_in_order_and_etls_of_a_step_together(
+def test_steps_run_in_order_and_their_secrets_may_be_vaulted_and_are_not_shown(
     play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
-    """Also: in the containers of AWX, HOME is not the home folder of the user."""
-    for etl_id, duration in ((1, 1.5), (2, 1.5), (3, 0.2), (4, 0.2)):
-        simulator.control.put_etl(etl_id, name=f"Import {etl_id}", duration=duration)
-    properties = {"n": 1, "flag": "true", "day": "1"}
-    steps = [
-        {"name": "imports", "etl_id": [1, 2]},
-        {"name": "by name", "etl_name": "Import 3", "run_execution_properties": properties},
-        {"etl_id": 4, "when": False},
-    ]
-    variables = {**POLLS, "etl_chain_result_file": "~/result.json", "etl_chain_set_stats": True}
-    env = {"ANSIBLE_SHOW_CUSTOM_STATS": "true", "HOME": str(tmp_path)}
-    done = play(PLAYBOOK, extra={**variables, "etl_chain_steps": steps}, env=env)
-    assert done.rc == 0, done.output
-    [result] = results(done)
-    assert (result["outcome"], result["changed"]) == ("succeeded", True)
-    assert [step["name"] for step in result["steps"]] == ["imports", "by name", "run 4"]
-    assert outcomes(result) == ["succeeded", "succeeded", "skipped"]
+    """Up to ansible-core 2.18, a vaulted value is an object that not every filter and module argument can take."""
+    control = simulator.control
+    for etl_id, duration, exit_code in ((1, 1.5, "OK"), (2, 1.5, "OK"), (3, 0.2, "ERROR"), (4, 0.2, "OK")):
+        control.put_etl(etl_id, name=f"Import {etl_id}", duration=duration, exit=exit_code)
+    password = tmp_path / "vault-password"
+    password.write_text("vault-password-for-tests", encoding="utf-8")
+    vault = VaultLib([("default", VaultSecret(b"vault-password-for-tests"))])
+
+    def vaulted(value: str) -> str:
+        return "!vault " + json.dumps(vault.encrypt(value).decode())
+
+    # In a file, because the command line itself is in the output of -vvv.
+    variables = tmp_path / "variables.yml"
+    variables.write_text(
+        f"""
+bmc_helix_connection:
+  url: {simulator.url}
+  ca_path: {simulator.ca_file}
+  access_key: {simulator.access_key}
+  access_secret_key: {vaulted(simulator.access_secret_key)}
+plain_step:
+  etl_name: Import 3
+  name: by name
+  secret_run_execution_properties: {{password: {SECRET}}}
+vaulted_step:
+  etl_id: 4
+  run_execution_properties: {{n: 1, flag: "true", day: "1", plain: {vaulted("visible")}}}
+  secret_run_execution_properties: {{password: {vaulted(SECRET)}}}
+""",
+        encoding="utf-8",
+    )
+    imports, skipped = {"name": "imports", "etl_id": [1, 2]}, {"etl_id": 5, "when": False}
+    more = {
+        "etl_chain_steps": [imports, "{{ plain_step }}", "{{ vaulted_step }}", skipped],
+        "etl_chain_defaults": {"poll_interval": 1},
+        "etl_chain_on_failure": "continue",
+        "etl_chain_result_file": "~/result.json",
+        "etl_chain_set_stats": True,
+        # AWX hands stats of an earlier node on as extra variables, which win over facts.
+        "etl_chain_summary": {"outcome": "succeeded", "steps": []},
+    }
+    names = ("HELIX_URL", "HELIX_ACCESS_KEY", "HELIX_ACCESS_SECRET_KEY", "HELIX_CA_PATH")
+    # In the containers of AWX, HOME is not the home folder of the user.
+    env = {**dict.fromkeys(names), "ANSIBLE_SHOW_CUSTOM_STATS": "true", "HOME": str(tmp_path)}
+    arguments = ("--extra-vars", f"@{variables}", "--vault-password-file", str(password))
+    done = play(f"- ansible.builtin.import_playbook: {ROLE}\n", extra=more, env=env, verbosity=4, arguments=arguments)
+    assert done.rc == 2, done.output
+    file = tmp_path / "result.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    result = json.loads(file.read_text())
+    assert (result["outcome"], result["changed"]) == ("failed", True)
+    assert [step["name"] for step in result["steps"]] == ["imports", "by name", "run 4", "run 5"]
+    assert outcomes(result) == ["succeeded", "failed", "succeeded", "skipped"]
     assert [etl["etl_id"] for etl in result["steps"][0]["etls"]] == [1, 2]
     assert isinstance(result["elapsed_seconds"], float)
     assert isinstance(result["steps"][0]["etls"][0]["task_execution_request_id"], int)
-    first, second, third = sorted(simulator.control.executions(), key=lambda execution: execution["etl_id"])
+    assert "1. imports: succeeded" in done.stdout
+    [stats] = [task["ansible_stats"]["data"] for task in done.tasks if "ansible_stats" in task]
+    assert list(stats) == ["etl_chain_summary"]
+    assert [step["outcome"] for step in stats["etl_chain_summary"]["steps"]] == outcomes(result)
+
+    first, second, third, fourth = sorted(control.executions(), key=lambda execution: execution["etl_id"])
     assert first["started_at"] < second["ended_at"]
     assert second["started_at"] < first["ended_at"]
-    assert third["started_at"] >= max(first["ended_at"], second["ended_at"])
-    assert third["properties"] == {"n": "1", "flag": "true", "day": "1"}
-    written = tmp_path / "result.json"
-    assert stat.S_IMODE(written.stat().st_mode) == 0o600
-    assert json.loads(written.read_text()) == result
-    assert "1. imports: succeeded" in done.stdout
-    stats = done.task(PUBLISH)["ansible_stats"]["data"]
-    assert list(stats) == ["etl_chain_summary"]
-    assert stats["etl_chain_summary"]["outcome"] == "succeeded"
+    assert (
+        max(first["ended_at"], second["ended_at"]) <= third["started_at"] <= third["ended_at"] <= fourth["started_at"]
+    )
+    assert third["properties"] == {"password": SECRET}
+    assert fourth["properties"] == {"password": SECRET, "plain": "visible", "n": "1", "flag": "true", "day": "1"}
+    assert SECRET not in done.output + file.read_text()
+    assert simulator.access_key not in done.output
 
 
 def test_chains_that_fail_are_cleaned_up_and_are_launched_again(
@@ -102,13 +133,16 @@ def test_chains_that_fail_are_cleaned_up_and_are_launched_again(
         "nothing": {"steps": [], "result_file": "/nowhere/x"},
         "option": {"steps": [{"etl_id": 9, "acton": "run", "when": "etl_ready == 1"}]},
     }
+    common = {"defaults": {"poll_interval": 1}, "secure_logging": False}
     tasks = [
-        rescued(number, ROLE, {**POLLS, **{f"etl_chain_{key}": value for key, value in given.items()}})
+        rescued(number, ROLE, {f"etl_chain_{key}": value for key, value in {**common, **given}.items()})
         for number, given in enumerate(chains.values())
     ]
     done = play(tasks)
     assert done.rc == 0, done.output
-    result = dict(zip(chains, results(done)))
+    facts = [task.result.get("ansible_facts", {}) for task in done.tasks]
+    results = [fact["etl_chain_result"] for fact in facts if "etl_chain_result" in fact]
+    result = dict(zip(chains, results))
     told = {name: done.task(f"Told {number}")["msg"] for number, name in enumerate(chains) if name != "second"}
 
     failed = result["leave"]
@@ -141,58 +175,3 @@ def test_chains_that_fail_are_cleaned_up_and_are_launched_again(
     assert "There is no folder /nowhere" in told["nothing"]
     assert {"acton", "when"} <= set(re.findall(r"\w+", told["option"]))
     assert control.counters()["launches_by_etl"] == {1: 1, 2: 2, 3: 1, 5: 1, 7: 1, 10: 1, 12: 1, 13: 1}
-
-
-def test_secrets_of_steps_and_connection_are_not_shown_and_may_be_vaulted(
-    play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path
-) -> None:
-    """Up to ansible-core 2.18, such a value is an object that not every filter and module argument can take."""
-    for etl_id, exit_code in ((1, "ERROR"), (2, "OK")):
-        simulator.control.put_etl(etl_id, duration=0.2, exit=exit_code)
-    password = tmp_path / "vault-password"
-    password.write_text("vault-password-for-tests", encoding="utf-8")
-    vault = VaultLib([("default", VaultSecret(b"vault-password-for-tests"))])
-
-    def vaulted(value: str) -> str:
-        return "!vault " + json.dumps(vault.encrypt(value).decode())
-
-    # In a file, because the command line itself is in the output of -vvv.
-    variables = tmp_path / "variables.yml"
-    variables.write_text(
-        f"""
-bmc_helix_connection:
-  url: {simulator.url}
-  ca_path: {simulator.ca_file}
-  access_key: {simulator.access_key}
-  access_secret_key: {vaulted(simulator.access_secret_key)}
-plain_step:
-  etl_id: 1
-  secret_run_execution_properties: {{password: {SECRET}}}
-vaulted_step:
-  etl_id: 2
-  run_execution_properties: {{plain: {vaulted("visible")}}}
-  secret_run_execution_properties: {{password: {vaulted(SECRET)}}}
-""",
-        encoding="utf-8",
-    )
-    more = {"etl_chain_steps": ["{{ plain_step }}", "{{ vaulted_step }}"], "etl_chain_set_stats": True}
-    more |= {"etl_chain_defaults": {"poll_interval": 1}, "etl_chain_on_failure": "continue"}
-    more |= {"etl_chain_result_file": str(tmp_path / "result.json")}
-    # AWX hands stats of an earlier node on as extra variables, which win over facts.
-    more |= {"etl_chain_summary": {"outcome": "succeeded", "steps": []}}
-    names = ("HELIX_URL", "HELIX_ACCESS_KEY", "HELIX_ACCESS_SECRET_KEY", "HELIX_CA_PATH")
-    done = play(
-        PLAYBOOK,
-        extra=more,
-        env={**dict.fromkeys(names), "ANSIBLE_SHOW_CUSTOM_STATS": "true"},
-        verbosity=4,
-        arguments=("--extra-vars", f"@{variables}", "--vault-password-file", str(password)),
-    )
-    assert done.rc == 2, done.output
-    assert len(done.task(PUBLISH)["ansible_stats"]["data"]["etl_chain_summary"]["steps"]) == 2
-    first, second = (simulator.control.executions(etl_id)[0]["properties"] for etl_id in (1, 2))
-    assert first == {"password": SECRET}
-    assert second == {"password": SECRET, "plain": "visible"}
-    assert SECRET not in done.output
-    assert simulator.access_key not in done.output
-    assert SECRET not in (tmp_path / "result.json").read_text()
