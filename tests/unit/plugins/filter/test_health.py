@@ -35,11 +35,6 @@ def etl(status: Optional[str] = "ENDED", exit_code: Optional[str] = "OK", age: O
     return {"etl_id": 1, "name": "Import", **facts, **more}
 
 
-def verdict(found: Any, now: Any = None, **rule: Any) -> tuple[str, list[str]]:
-    (judged,) = etl_health([found], [{**ALL, **rule}], now=now)["etls"]
-    return judged["verdict"], judged["reasons"]
-
-
 @pytest.mark.parametrize(
     ("found", "rule", "expected", "reason"),
     [
@@ -81,20 +76,18 @@ def verdict(found: Any, now: Any = None, **rule: Any) -> tuple[str, list[str]]:
     ],
 )
 def test_verdicts(found: Any, rule: dict[str, Any], expected: str, reason: str) -> None:
-    told, reasons = verdict(found, **rule)
-    assert told == expected
-    assert reason in "; ".join(reasons)
-    assert bool(reason) == bool(reasons)
+    (judged,) = etl_health([found], [{**ALL, **rule}])["etls"]
+    assert judged["verdict"] == expected
+    assert reason in "; ".join(judged["reasons"])
+    assert bool(reason) == bool(judged["reasons"])
 
 
 @pytest.mark.parametrize(
     ("time", "now", "expected"),
     [
-        ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z", 3600),
-        ("2026-01-01T01:00:00+01:00", "2026-01-01T01:00:00Z", 3600),
         ("2026-01-01T00:00:00", "2026-01-01T02:00:00+0100", 3600),
         ("2026-01-01T00:00:00.5Z", 1767229200, 3600),
-        ("2026-01-01T00:00:00Z", datetime(2026, 1, 1, 1, tzinfo=timezone.utc), 3600),
+        (TIME, datetime(2026, 1, 1, 1, tzinfo=timezone.utc), 3600),
         # Clocks differ a little. A time far in the future is no time.
         ("2026-01-01T01:05:00Z", "2026-01-01T01:00:00Z", 0),
         ("2026-01-01T01:05:01Z", "2026-01-01T01:00:00Z", None),
@@ -130,7 +123,6 @@ def test_bad_durations(text: Any) -> None:
     ("pattern", "name", "expected"),
     [
         ("[PROD]*", "[prod] vCenter", True),
-        ("[PROD]*", "Oracle", False),
         ("[PROD]*", "Prometheus", False),
         ("a?c", "abc", True),
         ("a?c", "ac", False),
@@ -241,9 +233,8 @@ def test_a_long_table_counts_what_needs_no_attention() -> None:
     assert len(lines) == 6
     assert lines[-2:] == ["Not shown: 147 ETLs that need no attention.", "150 ETLs: 3 failed, 147 healthy."]
     idle = [etl(None, None, None, etl_id=i, name=f"ETL {i}") for i in range(1, 31)]
-    for expectations, number in (([], 0), ([ALL], 30)):
-        shown = etl_health_report(etl_health(idle, expectations), "table")
-        assert shown.count("never ran\n") == number
+    shown = [etl_health_report(etl_health(idle, expectations), "table") for expectations in ([], [ALL])]
+    assert [table.count("never ran\n") for table in shown] == [0, 30]
     assert len(etl_health_report(etl_health(many(150), [ALL]), "text").splitlines()) == 152
     assert len(etl_health_report(etl_health(many(25), [ALL]), "table").splitlines()) == 27
     nothing = ["0 ETLs.", "Warning: Expectation 1 (name_pattern '*') matches no ETL."]
@@ -287,18 +278,11 @@ def test_an_unknown_format() -> None:
 
 def test_headings_of_the_page() -> None:
     states = ("ENDED", "SERVICE_OFF", "SERVICE_ON", "HELD", "ABORTED", None)
-    etls = [
-        etl(state, "OK" if state == "ENDED" else None, 60 if state else None, etl_id=i)
-        for i, state in enumerate(states, 1)
-    ]
+    exits = {"ENDED": "OK"}
+    etls = [etl(state, exits.get(str(state)), 60 if state else None, etl_id=i) for i, state in enumerate(states, 1)]
     page = etl_health_page(etl_health(etls, [ALL]))
-    assert [(group["title"], group["count"]) for group in page["groups"]] == [
-        ("Failed", 1),
-        ("Needs attention", 1),
-        ("Running", 1),
-        ("Healthy", 1),
-        ("Off or never ran", 2),
-    ]
+    counts = {"Failed": 1, "Needs attention": 1, "Running": 1, "Healthy": 1, "Off or never ran": 2}
+    assert {group["title"]: group["count"] for group in page["groups"]} == counts
     assert [row["etl_id"] for row in page["rows"]] == [5, 4, 3, 1, 6, 2]
     assert page["chain"] == {}
 
@@ -307,18 +291,13 @@ def test_the_time_line_of_a_chain() -> None:
     def point(second: int, status: str) -> dict[str, str]:
         return {"at": f"2026-01-01T00:00:{second:02}Z", "status": status}
 
-    first: dict[str, Any] = {
-        "etl_id": 1,
-        "etl_name": "One",
-        "failed": False,
-        "outcome": "succeeded",
-        "started_at": TIME,
-    }
-    second = {"etl_id": 2, "etl_name": None, "failed": True, "outcome": "failed", "started_at": None}
-    first["timeline"] = [point(0, "ENDED"), point(10, "RUNNING"), point(20, "ENDED")]
-    second["timeline"] = [point(20, "RUNNING"), point(40, "ENDED")]
+    one = [point(0, "ENDED"), point(10, "RUNNING"), point(20, "ENDED")]
+    two = [point(20, "RUNNING"), point(40, "ENDED")]
+    first = {"etl_id": 1, "etl_name": "One", "failed": False, "started_at": TIME, "timeline": one}
+    second = {"etl_id": 2, "etl_name": None, "failed": True, "started_at": None, "timeline": two}
+    etls = [{**first, "outcome": "succeeded"}, {**second, "outcome": "failed"}]
     steps = [
-        {"number": 1, "name": "a", "failed": True, "outcome": "failed", "etls": [first, second]},
+        {"number": 1, "name": "a", "failed": True, "outcome": "failed", "etls": etls},
         {"number": 2, "name": "b", "failed": False, "outcome": "not_reached", "etls": []},
     ]
     chain = {"steps": steps, "failed": True, "outcome": "failed", "elapsed_seconds": 200}
