@@ -29,10 +29,9 @@ Playbook = Callable[..., Played]
 ROLE = "capacityops.bmc_helix.etl_health"
 
 
-def shown(done: Played) -> list[str]:
+def shown(done: Played) -> Any:
     """The lines of the table."""
-    lines: list[str] = done.task(f"{ROLE} : Show the verdicts")["msg"]
-    return lines
+    return done.task(f"{ROLE} : Show the verdicts")["msg"]
 
 
 class Page(HTMLParser):
@@ -100,8 +99,7 @@ def test_reports_gate_and_formats(playbook: Playbook, simulator: SimulatorProces
     assert page.texts.index("Needs attention") == page.texts.index("Failed") + 2
     assert not re.search(r"(src|href)=|@import|url\(", text), "the page must not need anything else"
     assert (tmp_path / "table.txt").read_text(encoding="utf-8").splitlines() == lines
-    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()))
     assert rows[0]["name"] == "'=Failed {{ 6 * 7 }}"
     assert [row["matched"] for row in rows] == ["true", "true", "true", "false", "false", "true", "false", "true"]
     suite = ET.parse(tmp_path / "j.xml").getroot()  # noqa: S314 - our own file
@@ -113,18 +111,16 @@ def test_reports_gate_and_formats(playbook: Playbook, simulator: SimulatorProces
 
 def check_metrics(path: Path) -> None:
     parser = pytest.importorskip("prometheus_client.parser")
-    text = path.read_text(encoding="utf-8")
-    families = {family.name: family for family in parser.text_string_to_metric_families(text)}
-    names = {f"helix_etl_{name}" for name in ("last_success_age_seconds", "healthy", "state", "info")}
-    assert {name: family.type for name, family in families.items()} == dict.fromkeys(names, "gauge")
-    ages = {s.labels["etl_id"]: s.value for s in families["helix_etl_last_success_age_seconds"].samples}
+    families = list(parser.text_string_to_metric_families(path.read_text(encoding="utf-8")))
+    assert {family.type for family in families} == {"gauge"}
+    names = [family.name.removeprefix("helix_etl_") for family in families]
+    assert names == ["last_success_age_seconds", "healthy", "state", "info"]
+    ages, _healthy, states, infos = ({s.labels["etl_id"]: s for s in family.samples} for family in families)
     assert set(ages) == {"1", "4", "6"}
-    assert 600 <= ages["1"] < 900
-    states = {s.labels["etl_id"]: s.labels["state"] for s in families["helix_etl_state"].samples}
-    assert (states["2"], states["5"], states["1000008"]) == ("none", "SERVICE_ON", "HELD")
-    infos = {s.labels["etl_id"]: s.labels for s in families["helix_etl_info"].samples}
-    assert infos["4"]["label_team"] == "Infra"
-    assert infos["6"]["name"] == 'Scheduled "x" \\ y'
+    assert 600 <= ages["1"].value < 900
+    assert [states[etl_id].labels["state"] for etl_id in ("2", "5", "1000008")] == ["none", "SERVICE_ON", "HELD"]
+    assert infos["4"].labels["label_team"] == "Infra"
+    assert infos["6"].labels["name"] == 'Scheduled "x" \\ y'
     if shutil.which("promtool"):
         with path.open(encoding="utf-8") as handle:
             subprocess.run(["promtool", "check", "metrics"], stdin=handle, check=True, capture_output=True)
@@ -176,15 +172,9 @@ def test_what_a_survey_sends_and_what_cannot_be_used(
     metrics = tmp_path / "helix.prom"
     metrics.write_text("old")
     (tmp_path / "helix.prom.new").mkdir()  # so that nothing can be written there
-    empty = {"csv": "", "chain_file": "", "prometheus": None}
-    answers = {
-        "name_pattern": 2024,
-        "expectations": '[{"name_pattern": "2*", "max_age": 60}]',
-        "fail_on": "stale",
-        "title": True,
-        "html": str(tmp_path / "page.html"),
-        **empty,
-    }
+    page, expectations = tmp_path / "page.html", '[{"name_pattern": "2*", "max_age": 60}]'
+    answers = {"name_pattern": 2024, "expectations": expectations, "fail_on": "stale", "title": True, "html": str(page)}
+    answers |= {"csv": "", "chain_file": "", "prometheus": None}
     cases: list[tuple[dict[str, Any], str]] = [
         (answers, "ETL 1 '2024': stale (last run is older than 60 s)"),
         ({"expectations": [{"name_pattern": "*", "max_agee": 1}]}, "Expectation 1 has unknown keys: max_agee"),
@@ -205,7 +195,7 @@ def test_what_a_survey_sends_and_what_cannot_be_used(
     for number, (_given, message) in enumerate(cases[:-1]):
         assert message in str(done.task(f"Told {number}")["msg"])
     assert simulator.control.counters()["lists"] == 3, "of the first case and the last two"
-    assert "<h1>True</h1>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<h1>True</h1>" in page.read_text(encoding="utf-8")
     assert metrics.read_text() == "old", "metrics are written to another file first"
     assert shown(done)[-1] == "3 ETLs: 1 failed, 2 healthy."
     result = done.task(f"{ROLE} : Publish the result")["ansible_facts"]["etl_health_result"]
