@@ -160,7 +160,8 @@ def test_chains_that_fail_are_cleaned_up_and_are_launched_again(
     again = [etl["outcome"] for step in result["second"]["steps"] for etl in step["etls"]]
     assert again == ["fresh", "succeeded", "accepted"]
     # A chain that succeeds is not cleaned up.
-    assert (control.status(5)["state"], result["second"]["ended_early"]) == ("RUNNING", [])
+    assert (result["second"]["outcome"], result["second"]["ended_early"]) == ("succeeded", [])
+    assert control.status(5)["state"] == "RUNNING"
 
     assert [control.status(etl_id)["state"] for etl_id in (10, 11, 12)] == ["ENDED", "RUNNING", "WAITING"]
     assert [entry["etl_id"] for entry in control.requests() if entry["exchange"] in ("stop", "kill")] == [10]
