@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,18 +70,17 @@ FILES = [
     *sorted((ROOT / "plugins" / "lookup").glob("[a-z]*.py")),
 ]
 EXAMPLES = [example for path in FILES if "build" not in path.parts for example in extracted(path)]
-BY_FILE = {example.file: [e for e in EXAMPLES if e.file == example.file] for example in EXAMPLES}
 
 
 def plays(example: Example) -> list[dict[str, Any]]:
     """The example as plays: tasks get one around them, keywords of a play get a task."""
+    where = f"{example.file}:{example.line}"
+    around = {"name": where, "hosts": "localhost", "gather_facts": False}
     data = yaml.safe_load(example.text)
     if isinstance(data, dict):
-        assert set(data) <= KEYWORDS, (
-            f"{example.file}:{example.line} is neither tasks nor keywords of a play: {list(data)}"
-        )
-        return [play({"tasks": [{"name": "Use it", "capacityops.bmc_helix.etl_info": {}}], **data})]
-    assert isinstance(data, list), f"{example.file}:{example.line} is no list"
+        assert set(data) <= KEYWORDS, f"{where} is neither tasks nor keywords of a play: {list(data)}"
+        return [{**around, "tasks": [{"name": "Use it", "capacityops.bmc_helix.etl_info": {}}], **data}]
+    assert isinstance(data, list), f"{where} is no list"
     done: list[dict[str, Any]] = []
     tasks: list[Any] = []
     for item in data:
@@ -91,63 +90,53 @@ def plays(example: Example) -> list[dict[str, Any]]:
             tasks.append(item)
         else:
             tasks = [item]
-            done.append(play({"tasks": tasks}))
+            done.append({**around, "tasks": tasks})
     return done
 
 
-def play(content: dict[str, Any]) -> dict[str, Any]:
-    return {"hosts": "localhost", "gather_facts": False, **content}
-
-
 @pytest.fixture
-def inventory(tmp_path: Path) -> Path:
+def run(environment: dict[str, str], simulator: SimulatorProcess, tmp_path: Path) -> Callable[..., Played]:
+    """Play these examples with these words on the command line."""
     host = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    hosts = {"localhost": host}
-    groups = {"etl_engines": {"hosts": {"engine1": {**host, "etl_of_this_engine": SCENE[53]["name"]}}}}
-    path = tmp_path / "inventory.yml"
-    path.write_text(yaml.safe_dump({"all": {"hosts": hosts, "children": groups}}), encoding="utf-8")
-    return path
+    engines = {"hosts": {"engine1": {**host, "etl_of_this_engine": SCENE[53]["name"]}}}
+    inventory = {"all": {"hosts": {"localhost": host}, "children": {"etl_engines": engines}}}
+    keys = {"access_key": simulator.access_key, "access_secret_key": simulator.access_secret_key}
+    variables = {f"{prefix}helix_{name}": value for name, value in keys.items() for prefix in ("", "vault_")}
 
+    def run(examples: list[Example], *words: str) -> Played:
+        content = yaml.safe_dump([play for example in examples for play in plays(example)], sort_keys=False)
+        (tmp_path / "examples.yml").write_text(content.replace(TENANT, simulator.url), encoding="utf-8")
+        (tmp_path / "inventory.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
+        (tmp_path / "variables.yml").write_text(yaml.safe_dump({"helix_url": simulator.url, **variables}))
+        command = ["ansible-playbook", "-i", "inventory.yml", "-e", "@variables.yml", "examples.yml", *words]
+        done = run_ansible(command, environment, tmp_path, 280)
+        assert done.rc == 0, done.output
+        assert done.warnings == [], done.output
+        return done
 
-def written(folder: Path, examples: list[Example], url: str) -> Path:
-    content = [play for example in examples for play in plays(example)]
-    path = folder / "examples.yml"
-    path.write_text(yaml.safe_dump(content, sort_keys=False).replace(TENANT, url), encoding="utf-8")
-    return path
+    return run
 
 
 def test_there_are_examples_everywhere() -> None:
     assert len(EXAMPLES) > 20
     modules = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
-    assert {Path(name).stem for name in BY_FILE if name.startswith("plugins/")} == {*modules, "jwt_token"}
+    assert {Path(e.file).stem for e in EXAMPLES if e.file.startswith("plugins/")} == {*modules, "jwt_token"}
     # The uri tasks from before a migration, and a workflow and a schedule of AWX.
     assert sum(example.only_syntax for example in EXAMPLES) <= 3
 
 
-def test_the_syntax_of_all_examples(environment: dict[str, str], inventory: Path, tmp_path: Path) -> None:
+def test_the_syntax_of_all_examples(run: Callable[..., Played]) -> None:
     # Ansible also looks for the modules; those of AWX are not installed everywhere.
     awx = (SITE_PACKAGES / "ansible_collections" / "awx").exists()
-    playbook = written(tmp_path, [example for example in EXAMPLES if awx or "awx.awx." not in example.text], TENANT)
-    done = run_ansible(["ansible-playbook", "-i", inventory, "--syntax-check", playbook], environment, tmp_path, 100)
-    assert done.rc == 0, done.output
-    assert done.warnings == []
+    run([example for example in EXAMPLES if awx or "awx.awx." not in example.text], "--syntax-check")
 
 
-@pytest.mark.parametrize("file", [name for name, found in BY_FILE.items() if not all(e.only_syntax for e in found)])
-def test_the_examples_play(
-    file: str, environment: dict[str, str], simulator: SimulatorProcess, inventory: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("folder", sorted({example.file.partition("/")[0] for example in EXAMPLES}))
+def test_the_examples_play(folder: str, run: Callable[..., Played], simulator: SimulatorProcess) -> None:
     for etl_id, facts in SCENE.items():
         simulator.control.put_etl(etl_id, **facts)
-    keys = {"access_key": simulator.access_key, "access_secret_key": simulator.access_secret_key}
-    variables = {f"{prefix}helix_{name}": value for name, value in keys.items() for prefix in ("", "vault_")}
-    (tmp_path / "variables.yml").write_text(yaml.safe_dump({"helix_url": simulator.url, **variables}), encoding="utf-8")
-    playbook = written(tmp_path, [example for example in BY_FILE[file] if not example.only_syntax], simulator.url)
-    command = ["ansible-playbook", "-i", inventory, "--check", "--diff", "-e", "@variables.yml", playbook]
-    done: Played = run_ansible(command, environment, tmp_path, 100)
-    assert done.rc == 0, done.output
-    assert done.warnings == [], done.output
-    assert any(task.status in ("ok", "changed") for task in done.tasks), done.output
+    examples = [example for example in EXAMPLES if example.file.startswith(folder) and not example.only_syntax]
+    done = run(examples, "--check", "--diff")
     assert not any(task.ignored or task.status == "failed" for task in done.tasks), done.output
     counters = simulator.control.counters()
     assert counters["logins"] > 0

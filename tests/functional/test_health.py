@@ -29,16 +29,13 @@ Playbook = Callable[..., Played]
 ROLE = "capacityops.bmc_helix.etl_health"
 
 
-def shown(done: Played) -> list[str]:
+def shown(done: Played) -> Any:
     """The lines of the table."""
-    lines: list[str] = done.task(f"{ROLE} : Show the verdicts")["msg"]
-    return lines
+    return done.task(f"{ROLE} : Show the verdicts")["msg"]
 
 
 class Page(HTMLParser):
     """Texts of the page, and a check for badly nested tags."""
-
-    VOID = ("meta", "br", "link", "input")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -48,7 +45,7 @@ class Page(HTMLParser):
         assert self.open == [], f"not closed: {self.open}"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, Optional[str]]]) -> None:
-        if tag not in self.VOID:
+        if tag not in ("meta", "br", "link", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -71,11 +68,6 @@ def a_night(control: Control) -> None:
     control.put_etl(1000008, name="Odd", state="HELD", last_exec_age=600)
 
 
-def files(folder: Path) -> dict[str, str]:
-    names = {"html": "page.html", "text": "table.txt", "csv": "t.csv", "junit": "j.xml", "prometheus": "helix.prom"}
-    return {f"etl_health_{form}": str(folder / name) for form, name in names.items()}
-
-
 def test_reports_gate_and_formats(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
     a_night(simulator.control)
     expectations = [
@@ -84,9 +76,10 @@ def test_reports_gate_and_formats(playbook: Playbook, simulator: SimulatorProces
         {"name_pattern": ["*fail*", "*ran"]},
         {"name_pattern": "absent*"},
     ]
-    given = {"etl_health_expectations": expectations, **files(tmp_path)}
-    gate = "failed,stale,unexpected_state"
-    done = playbook("etl_health", {**given, "etl_health_fail_on": gate})
+    given = {"etl_health_expectations": expectations, "etl_health_fail_on": "failed,stale,unexpected_state"}
+    names = {"html": "page.html", "text": "table.txt", "csv": "t.csv", "junit": "j.xml", "prometheus": "helix.prom"}
+    files = {f"etl_health_{form}": str(tmp_path / name) for form, name in names.items()}
+    done = playbook("etl_health", {**given, **files})
     assert done.rc == 2
     assert done.task()["msg"].splitlines() == [
         "ETL 3 '=Failed {{ 6 * 7 }}': failed (last run ended with exit code ERROR)",
@@ -96,8 +89,8 @@ def test_reports_gate_and_formats(playbook: Playbook, simulator: SimulatorProces
     lines = shown(done)
     assert [int(line[:7]) for line in lines[1:9]] == [3, 7, 4, 1000008, 6, 5, 1, 2], lines
     assert lines[-1] == "Warning: Expectation 4 (name_pattern 'absent*') matches no ETL."
-    assert simulator.control.counters()["writes"] == 0
-    assert simulator.control.counters()["lists"] == 1
+    counters = simulator.control.counters()
+    assert (counters["writes"], counters["lists"]) == (0, 1)
 
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     page = Page(text)
@@ -106,20 +99,31 @@ def test_reports_gate_and_formats(playbook: Playbook, simulator: SimulatorProces
     assert page.texts.index("Needs attention") == page.texts.index("Failed") + 2
     assert not re.search(r"(src|href)=|@import|url\(", text), "the page must not need anything else"
     assert (tmp_path / "table.txt").read_text(encoding="utf-8").splitlines() == lines
-    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()))
     assert rows[0]["name"] == "'=Failed {{ 6 * 7 }}"
     assert [row["matched"] for row in rows] == ["true", "true", "true", "false", "false", "true", "false", "true"]
     suite = ET.parse(tmp_path / "j.xml").getroot()  # noqa: S314 - our own file
-    assert {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")} == {
-        "tests": "9",
-        "failures": "3",
-        "errors": "1",
-        "skipped": "4",
-    }
+    assert [suite.get(key) for key in ("tests", "failures", "errors", "skipped")] == ["9", "3", "1", "4"]
     check_metrics(tmp_path / "helix.prom")
     assert stat.S_IMODE((tmp_path / "helix.prom").stat().st_mode) == 0o644
     assert not (tmp_path / "helix.prom.new").exists()
+
+
+def check_metrics(path: Path) -> None:
+    parser = pytest.importorskip("prometheus_client.parser")
+    families = list(parser.text_string_to_metric_families(path.read_text(encoding="utf-8")))
+    assert {family.type for family in families} == {"gauge"}
+    names = [family.name.removeprefix("helix_etl_") for family in families]
+    assert names == ["last_success_age_seconds", "healthy", "state", "info"]
+    ages, _healthy, states, infos = ({s.labels["etl_id"]: s for s in family.samples} for family in families)
+    assert set(ages) == {"1", "4", "6"}
+    assert 600 <= ages["1"].value < 900
+    assert [states[etl_id].labels["state"] for etl_id in ("2", "5", "1000008")] == ["none", "SERVICE_ON", "HELD"]
+    assert infos["4"].labels["label_team"] == "Infra"
+    assert infos["6"].labels["name"] == 'Scheduled "x" \\ y'
+    if shutil.which("promtool"):
+        with path.open(encoding="utf-8") as handle:
+            subprocess.run(["promtool", "check", "metrics"], stdin=handle, check=True, capture_output=True)
 
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
@@ -158,161 +162,71 @@ def test_the_filter_of_the_page(playbook: Playbook, simulator: SimulatorProcess,
     assert json.loads(f"[{found[1]}]") == [*counts, True, 0], "narrow, and nothing to scroll sideways"
 
 
-def check_metrics(path: Path) -> None:
-    parser = pytest.importorskip("prometheus_client.parser")
-    text = path.read_text(encoding="utf-8")
-    families = {family.name: family for family in parser.text_string_to_metric_families(text)}
-    assert {(name, family.type) for name, family in families.items()} == {
-        ("helix_etl_last_success_age_seconds", "gauge"),
-        ("helix_etl_healthy", "gauge"),
-        ("helix_etl_state", "gauge"),
-        ("helix_etl_info", "gauge"),
-    }
-    ages = {s.labels["etl_id"]: s.value for s in families["helix_etl_last_success_age_seconds"].samples}
-    assert set(ages) == {"1", "4", "6"}
-    assert 600 <= ages["1"] < 900
-    states = {s.labels["etl_id"]: s.labels["state"] for s in families["helix_etl_state"].samples}
-    assert (states["2"], states["5"], states["1000008"]) == ("none", "SERVICE_ON", "HELD")
-    infos = {s.labels["etl_id"]: s.labels for s in families["helix_etl_info"].samples}
-    assert infos["4"]["label_team"] == "Infra"
-    assert infos["6"]["name"] == 'Scheduled "x" \\ y'
-    if shutil.which("promtool"):
-        with path.open(encoding="utf-8") as handle:
-            subprocess.run(["promtool", "check", "metrics"], stdin=handle, check=True, capture_output=True)
-
-
-@pytest.mark.full
 @pytest.mark.every_core
-def test_what_a_survey_sends(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
+def test_what_a_survey_sends_and_what_cannot_be_used(
+    play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path
+) -> None:
     """Ansible 2.19 and later read the answers of a survey as YAML: a number, a boolean, and nothing."""
     for etl_id, name, exit_code in ((1, "2024", "OK"), (2, "Other", "OK"), (3, "Failed", "ERROR")):
         simulator.control.put_etl(etl_id, name=name, state="ENDED", exit_code=exit_code, last_exec_age=600)
-    answers = {
-        "etl_health_name_pattern": 2024,
-        "etl_health_expectations": '[{"name_pattern": "2*", "max_age": 60}]',
-        "etl_health_fail_on": "stale",
-        "etl_health_title": True,
-        "etl_health_html": str(tmp_path / "page.html"),
-        "etl_health_csv": "",
-        "etl_health_chain_file": "",
-        "etl_health_prometheus": None,
-    }
-    done = playbook("etl_health", answers)
-    assert done.rc == 2
-    assert done.task()["msg"] == "ETL 1 '2024': stale (last run is older than 60 s)"
-    assert "<h1>True</h1>" in (tmp_path / "page.html").read_text(encoding="utf-8")
-    nothing = dict.fromkeys(("name_pattern", "expectations", "fail_on", "max_age", "title", "all_rows"))
-    done = playbook("etl_health", {f"etl_health_{name}": value for name, value in nothing.items()})
+    metrics = tmp_path / "helix.prom"
+    metrics.write_text("old")
+    (tmp_path / "helix.prom.new").mkdir()  # so that nothing can be written there
+    page, expectations = tmp_path / "page.html", '[{"name_pattern": "2*", "max_age": 60}]'
+    answers = {"name_pattern": 2024, "expectations": expectations, "fail_on": "stale", "title": True, "html": str(page)}
+    answers |= {"csv": "", "chain_file": "", "prometheus": None}
+    cases: list[tuple[dict[str, Any], str]] = [
+        (answers, "ETL 1 '2024': stale (last run is older than 60 s)"),
+        ({"expectations": [{"name_pattern": "*", "max_agee": 1}]}, "Expectation 1 has unknown keys: max_agee"),
+        ({"max_age": "soon"}, "max_age is 'soon', which is not a duration"),
+        ({"fail_on": ["late"]}, "fail_on has unknown words: late"),
+        ({"prometheus": "/tmp/metrics"}, "must end in .prom"),
+        ({"chain_file": "/nowhere"}, "must be a file on the control node"),
+        # The reason of a loop is in its items.
+        ({"prometheus": str(metrics), "csv": f"{tmp_path}/none/t.csv"}, f"directory {tmp_path}/none does not exist"),
+        (dict.fromkeys(("name_pattern", "expectations", "fail_on", "max_age", "title", "all_rows")), ""),
+    ]
+    tasks = [
+        rescued(number, ROLE, {f"etl_health_{key}": value for key, value in given.items()}, "ansible_failed_result")
+        for number, (given, _message) in enumerate(cases)
+    ]
+    done = play(tasks)
     assert done.rc == 0, done.output
+    for number, (_given, message) in enumerate(cases[:-1]):
+        assert message in str(done.task(f"Told {number}")["msg"])
+    assert simulator.control.counters()["lists"] == 3, "of the first case and the last two"
+    assert "<h1>True</h1>" in page.read_text(encoding="utf-8")
+    assert metrics.read_text() == "old", "metrics are written to another file first"
     assert shown(done)[-1] == "3 ETLs: 1 failed, 2 healthy."
     result = done.task(f"{ROLE} : Publish the result")["ansible_facts"]["etl_health_result"]
-    assert result["etl_ids"]["failed"] == [3]
-    assert result["counts"]["healthy"] == 2
+    assert (result["etl_ids"]["failed"], result["counts"]["healthy"]) == ([3], 2)
 
 
-WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"etl_health_expectations": [{"name_pattern": "*", "max_agee": 1}]}, "Expectation 1 has unknown keys: max_agee"),
-    ({"etl_health_max_age": "soon"}, "max_age is 'soon', which is not a duration"),
-    ({"etl_health_fail_on": ["late"]}, "fail_on has unknown words: late"),
-    ({"etl_health_prometheus": "/tmp/metrics"}, "must end in .prom"),
-    ({"etl_health_chain_file": "/nowhere"}, "must be a file on the control node"),
-]
-
-
-def reasons(play: Playbook, cases: list[tuple[dict[str, Any], str]]) -> list[str]:
-    """Run the role with each of these variables in one play; it must fail each time."""
-    whole = "ansible_failed_result"  # the reason of a loop is in its items
-    done = play([rescued(number, ROLE, variables, whole) for number, (variables, _message) in enumerate(cases)])
-    return [str(done.task(f"Told {number}")["msg"]) for number in range(len(cases))]
-
-
-def test_bad_options_send_nothing(play: Playbook, simulator: SimulatorProcess) -> None:
-    for (_variables, message), reason in zip(WRONG, reasons(play, WRONG)):
-        assert message in reason
-    assert simulator.control.requests() == []
-
-
-@pytest.mark.full
-def test_check_mode_writes_nothing(playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
-    simulator.control.put_etl(1, name="Failed", state="ENDED", exit_code="ERROR")
-    target = tmp_path / "out"
-    target.mkdir()
-    done = playbook("etl_health", {**files(target), "etl_health_fail_on": ["failed"]}, check=True)
-    assert done.rc == 2
-    assert "ETL 1 'Failed': failed" in done.task()["msg"]
-    assert list(target.iterdir()) == []
-
-
-@pytest.mark.full
-def test_a_full_disk_leaves_the_old_files(play: Playbook, simulator: SimulatorProcess, tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    metrics, missing = disk / "helix.prom", f"{tmp_path}/none"
-    cases = [
-        ({"etl_health_prometheus": str(metrics)}, "No space left on device"),
-        ({"etl_health_csv": f"{missing}/t.csv"}, f"Destination directory {missing} does not exist"),
-    ]
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("only root can mount a small disk")
-    try:
-        metrics.write_text("old")
-        (disk / "filler").write_bytes(b"x" * 4096)
-        simulator.control.put_etl(1, name="x" * 5000, state="ENDED")
-        for (_variables, message), reason in zip(cases, reasons(play, cases)):
-            assert message in reason
-        assert metrics.read_text() == "old"
-        assert {path.name for path in disk.iterdir()} == {"filler", metrics.name}
-    finally:
-        subprocess.run(["umount", disk], check=True)
-
-
-# ---- etl_report
-
-
-@pytest.mark.full
-def test_etl_report_shows_states_and_the_last_chain(
+def test_etl_report_shows_the_last_chain_and_fails_if_a_state_is_missing(
     playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
     a_night(simulator.control)
+    simulator.control.fault({"exchange": "status", "etl_id": 2}, {"kind": "status", "code": 403}, times=-1)
+    outcomes = {"a <step>": "failed", "<i>off</i>": "skipped", "Export": "not_reached"}
+    steps = [
+        {"number": number, "name": name, "failed": outcome == "failed", "outcome": outcome, "etls": []}
+        for number, (name, outcome) in enumerate(outcomes.items(), 1)
+    ]
     chain, html = tmp_path / "chain.json", tmp_path / "report.html"
-    done = playbook(
-        "etl_chain",
-        {
-            "etl_chain_steps": [
-                {"name": "a <step>", "etl_id": 1},
-                {"name": "<i>off</i>", "etl_id": 2, "when": False},
-                {"etl_id": 99},
-                {"name": "Export", "etl_id": 4},
-            ],
-            "etl_chain_result_file": str(chain),
-        },
-    )
-    assert done.rc == 2
+    chain.write_text(json.dumps({"steps": steps, "msg": "<b>failed</b>"}))
     given = {"etl_report_html": str(html), "etl_report_chain_file": str(chain), "etl_report_stale_after": 700000}
     done = playbook("etl_report", given)
-    assert done.rc == 0, done.output
-    lines = shown(done)
-    assert re.search(r"^ +4  \[PROD\] Old +stale +ENDED +OK +9 days  last run is older than 8 days$", lines[2]), lines
-    text = html.read_text(encoding="utf-8")
-    assert "<step>" not in text
-    assert "<i>off" not in text
-    texts = Page(text).texts
-    assert "1. a <step>" in texts
-    told = texts[texts.index("Last chain", texts.index("ETLs")) :]
-    for step, outcome in (("2. <i>off</i>", "skipped"), ("3. run 99", "failed"), ("4. Export", "not reached")):
-        assert told[told.index(step) + 1] == outcome
-
-
-def test_etl_report_fails_if_a_state_is_missing(
-    playbook: Playbook, simulator: SimulatorProcess, tmp_path: Path
-) -> None:
-    simulator.control.put_etl(1, name="Readable", state="ENDED", last_exec_age=600)
-    simulator.control.put_etl(2, name="Not readable")
-    simulator.control.fault({"exchange": "status", "etl_id": 2}, {"kind": "status", "code": 403}, times=-1)
-    html = tmp_path / "report.html"
-    done = playbook("etl_report", {"etl_report_html": str(html)})
     assert done.rc == 2
-    assert re.search(r"  unknown +The state was not read[.].*capacity_optimization", shown(done)[1])
     assert "could not be read" in done.task()["msg"]
-    assert any("The key needs capacity_optimization" in text for text in Page(html.read_text(encoding="utf-8")).texts)
+    lines = "\n".join(shown(done))
+    assert re.search(
+        r"^ +4  \[PROD\] Old +stale +ENDED +OK +9 days  last run is older than 8 days$", lines, re.MULTILINE
+    )
+    assert re.search(r"  unknown +The state was not read[.].*capacity_optimization", lines)
+    text = html.read_text(encoding="utf-8")
+    assert not re.search("<step>|<i>off|<b>failed", text)
+    texts = Page(text).texts
+    assert any("The key needs capacity_optimization" in line for line in texts)
+    told = texts[texts.index("Last chain", texts.index("ETLs")) :]
+    for step, outcome in (("1. a <step>", "failed"), ("2. <i>off</i>", "skipped"), ("3. Export", "not reached")):
+        assert told[told.index(step) + 1] == outcome

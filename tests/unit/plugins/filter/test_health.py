@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from typing import Any, Optional
 
@@ -17,7 +18,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.filter.health import (
     etl_health_report,
 )
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import matches
-from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._health import HealthError, duration, moment
+from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._health import HealthError, duration
 
 TIME = "2026-01-01T00:00:00Z"
 ALL: dict[str, Any] = {"name_pattern": "*"}
@@ -34,11 +35,6 @@ def etl(status: Optional[str] = "ENDED", exit_code: Optional[str] = "OK", age: O
     return {"etl_id": 1, "name": "Import", **facts, **more}
 
 
-def verdict(found: Any, now: Any = None, **rule: Any) -> tuple[str, list[str]]:
-    (judged,) = etl_health([found], [{**ALL, **rule}], now=now)["etls"]
-    return judged["verdict"], judged["reasons"]
-
-
 @pytest.mark.parametrize(
     ("found", "rule", "expected", "reason"),
     [
@@ -47,7 +43,6 @@ def verdict(found: Any, now: Any = None, **rule: Any) -> tuple[str, list[str]]:
         (etl(exit_code="WARNING"), {}, "warning", "exit code WARNING"),
         (etl(exit_code="WARNING"), {"allow_warning": "yes"}, "healthy", ""),
         (etl(exit_code="ERROR"), {}, "failed", "exit code ERROR"),
-        (etl(exit_code="KILLED"), {}, "failed", "exit code KILLED"),
         (etl("ABORTED", None), {}, "failed", "aborted"),
         (etl(exit_code=None), {}, "unknown", "no exit code"),
         (etl(exit_code="ERROR", age=99), {"max_age": 60}, "failed", "exit code ERROR; last run is older than 60 s"),
@@ -81,20 +76,18 @@ def verdict(found: Any, now: Any = None, **rule: Any) -> tuple[str, list[str]]:
     ],
 )
 def test_verdicts(found: Any, rule: dict[str, Any], expected: str, reason: str) -> None:
-    told, reasons = verdict(found, **rule)
-    assert told == expected
-    assert reason in "; ".join(reasons)
-    assert bool(reason) == bool(reasons)
+    (judged,) = etl_health([found], [{**ALL, **rule}])["etls"]
+    assert judged["verdict"] == expected
+    assert reason in "; ".join(judged["reasons"])
+    assert bool(reason) == bool(judged["reasons"])
 
 
 @pytest.mark.parametrize(
     ("time", "now", "expected"),
     [
-        ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z", 3600),
-        ("2026-01-01T01:00:00+01:00", "2026-01-01T01:00:00Z", 3600),
         ("2026-01-01T00:00:00", "2026-01-01T02:00:00+0100", 3600),
         ("2026-01-01T00:00:00.5Z", 1767229200, 3600),
-        ("2026-01-01T00:00:00Z", datetime(2026, 1, 1, 1, tzinfo=timezone.utc), 3600),
+        (TIME, datetime(2026, 1, 1, 1, tzinfo=timezone.utc), 3600),
         # Clocks differ a little. A time far in the future is no time.
         ("2026-01-01T01:05:00Z", "2026-01-01T01:00:00Z", 0),
         ("2026-01-01T01:05:01Z", "2026-01-01T01:00:00Z", None),
@@ -109,15 +102,13 @@ def test_age_by_a_given_moment(time: Any, now: Any, expected: Optional[int]) -> 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [(90, 90), ("90", 90), ("90s", 90), ("90m", 5400), ("26h", 93600), (" 2D ", 172800), ("1.5 h", 5400), (0.5, 0.5)],
+    [
+        *((90, 90), ("90", 90), ("90s", 90), ("90m", 5400), ("26h", 93600), (" 2D ", 172800), ("1.5 h", 5400)),
+        *((0.5, 0.5), (None, None), ("  ", None)),
+    ],
 )
-def test_durations(text: Any, seconds: float) -> None:
+def test_durations(text: Any, seconds: Optional[float]) -> None:
     assert duration(text, "max_age") == seconds
-
-
-@pytest.mark.parametrize("text", [None, "", "  "])
-def test_no_duration(text: Any) -> None:
-    assert duration(text, "max_age") is None
 
 
 @pytest.mark.parametrize(
@@ -128,16 +119,10 @@ def test_bad_durations(text: Any) -> None:
         duration(text, "max_age")
 
 
-def test_a_moment_that_is_none() -> None:
-    with pytest.raises(HealthError, match="now is 'soon'"):
-        moment("soon")
-
-
 @pytest.mark.parametrize(
     ("pattern", "name", "expected"),
     [
         ("[PROD]*", "[prod] vCenter", True),
-        ("[PROD]*", "Oracle", False),
         ("[PROD]*", "Prometheus", False),
         ("a?c", "abc", True),
         ("a?c", "ac", False),
@@ -177,29 +162,28 @@ def test_the_first_match_applies() -> None:
     assert judged["counts"]["stale"] == 1
     assert judged["etl_ids"]["stale"] == [2]
     assert judged["msg"] == "4 ETLs: 1 stale, 3 healthy."
+    # The same expectation twice is no contradiction.
+    assert "Expectation 2 (name_pattern '*') never applies" in etl_health([etl()], [ALL, ALL])["warnings"][0]
 
 
 def test_a_gate() -> None:
     etls = [etl(exit_code="ERROR"), etl(etl_id=2, name="Other", exit_code="ERROR"), etl(age=9, etl_id=3, name="Fine")]
     rules = [{"etl_id": [1, 3]}, {"etl_id": 9}]
-    told = {
-        gate: etl_health(etls, rules, fail_on=gate)["failures"]
-        for gate in ("", "failed", "stale", "failed, unmatched", "missing")
-    }
     failed = "ETL 1 'Import': failed (last run ended with exit code ERROR)"
-    assert told == {
+    told = {
         "": [],
         "failed": [failed],
         "stale": [],
         "failed, unmatched": [failed, "ETL 2 'Other' has no expectation"],
         "missing": ["Expectation 2 (etl_id 9) matches no ETL."],
     }
+    assert {gate: etl_health(etls, rules, fail_on=gate)["failures"] for gate in told} == told
 
 
 @pytest.mark.parametrize(
     ("expectations", "message"),
     [
-        (Tagged({"name_pattern": "*"}), "must be a list, not a dictionary"),
+        (Tagged(ALL), "must be a list, not a dictionary"),
         (["x"], "Expectation 1 must be a dictionary, not text"),
         ([None], "Expectation 1 must be a dictionary, not null"),
         ([[1]], "Expectation 1 must be a dictionary, not a list"),
@@ -221,9 +205,8 @@ def test_a_gate() -> None:
     ],
 )
 def test_bad_expectations(expectations: Any, message: str) -> None:
-    with pytest.raises(AnsibleFilterError) as caught:
+    with pytest.raises(AnsibleFilterError, match=re.escape(message)):
         etl_health([], expectations)
-    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -233,18 +216,12 @@ def test_bad_expectations(expectations: Any, message: str) -> None:
         ([1], {}, "it has no etl_id"),
         ([], {"fail_on": ["late"]}, "unknown words: late. Valid words: failed"),
         ([], {"now": True}, "now is True"),
+        ([], {"now": "soon"}, "now is 'soon'"),
     ],
 )
 def test_bad_input(etls: Any, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(AnsibleFilterError) as caught:
+    with pytest.raises(AnsibleFilterError, match=message):
         etl_health(etls, [], **options)
-    assert message in str(caught.value)
-
-
-def test_the_same_expectation_twice_is_no_contradiction() -> None:
-    assert etl_health([etl()], [ALL, ALL])["warnings"] == [
-        "Expectation 2 (name_pattern '*') never applies, because earlier expectations match the same ETLs."
-    ]
 
 
 def many(number: int) -> list[Any]:
@@ -253,18 +230,15 @@ def many(number: int) -> list[Any]:
 
 def test_a_long_table_counts_what_needs_no_attention() -> None:
     lines = etl_health_report(etl_health(many(150), [ALL]), "table").splitlines()
-    assert [line.split()[0] for line in lines[1:4]] == ["107", "57", "7"] or len(lines) == 6
+    assert len(lines) == 6
     assert lines[-2:] == ["Not shown: 147 ETLs that need no attention.", "150 ETLs: 3 failed, 147 healthy."]
     idle = [etl(None, None, None, etl_id=i, name=f"ETL {i}") for i in range(1, 31)]
-    for expectations, number in (([], 0), ([ALL], 30)):
-        shown = etl_health_report(etl_health(idle, expectations), "table")
-        assert shown.count("never ran\n") == number
+    shown = [etl_health_report(etl_health(idle, expectations), "table") for expectations in ([], [ALL])]
+    assert [table.count("never ran\n") for table in shown] == [0, 30]
     assert len(etl_health_report(etl_health(many(150), [ALL]), "text").splitlines()) == 152
     assert len(etl_health_report(etl_health(many(25), [ALL]), "table").splitlines()) == 27
-    assert etl_health_report(etl_health([], [ALL]), "table").splitlines() == [
-        "0 ETLs.",
-        "Warning: Expectation 1 (name_pattern '*') matches no ETL.",
-    ]
+    nothing = ["0 ETLs.", "Warning: Expectation 1 (name_pattern '*') matches no ETL."]
+    assert etl_health_report(etl_health([], [ALL]), "table").splitlines() == nothing
 
 
 def test_columns_of_the_table_stand_below_each_other() -> None:
@@ -303,22 +277,12 @@ def test_an_unknown_format() -> None:
 
 
 def test_headings_of_the_page() -> None:
-    etls = [
-        etl(),
-        etl("SERVICE_OFF", None),
-        etl("SERVICE_ON", None),
-        etl("HELD"),
-        etl("ABORTED"),
-        etl(None, None, None),
-    ]
-    page = etl_health_page(etl_health([{**item, "etl_id": i} for i, item in enumerate(etls, 1)], [ALL]))
-    assert [(group["title"], group["count"]) for group in page["groups"]] == [
-        ("Failed", 1),
-        ("Needs attention", 1),
-        ("Running", 1),
-        ("Healthy", 1),
-        ("Off or never ran", 2),
-    ]
+    states = ("ENDED", "SERVICE_OFF", "SERVICE_ON", "HELD", "ABORTED", None)
+    exits = {"ENDED": "OK"}
+    etls = [etl(state, exits.get(str(state)), 60 if state else None, etl_id=i) for i, state in enumerate(states, 1)]
+    page = etl_health_page(etl_health(etls, [ALL]))
+    counts = {"Failed": 1, "Needs attention": 1, "Running": 1, "Healthy": 1, "Off or never ran": 2}
+    assert {group["title"]: group["count"] for group in page["groups"]} == counts
     assert [row["etl_id"] for row in page["rows"]] == [5, 4, 3, 1, 6, 2]
     assert page["chain"] == {}
 
@@ -327,18 +291,13 @@ def test_the_time_line_of_a_chain() -> None:
     def point(second: int, status: str) -> dict[str, str]:
         return {"at": f"2026-01-01T00:00:{second:02}Z", "status": status}
 
-    first = {
-        "etl_id": 1,
-        "etl_name": "One",
-        "failed": False,
-        "outcome": "succeeded",
-        "started_at": "2026-01-01T00:00:00Z",
-        "timeline": [point(0, "ENDED"), point(10, "RUNNING"), point(20, "ENDED")],
-    }
-    second = {**first, "etl_id": 2, "etl_name": None, "failed": True, "outcome": "failed", "started_at": None}
-    second["timeline"] = [point(20, "RUNNING"), point(40, "ENDED")]
+    one = [point(0, "ENDED"), point(10, "RUNNING"), point(20, "ENDED")]
+    two = [point(20, "RUNNING"), point(40, "ENDED")]
+    first = {"etl_id": 1, "etl_name": "One", "failed": False, "started_at": TIME, "timeline": one}
+    second = {"etl_id": 2, "etl_name": None, "failed": True, "started_at": None, "timeline": two}
+    etls = [{**first, "outcome": "succeeded"}, {**second, "outcome": "failed"}]
     steps = [
-        {"number": 1, "name": "a", "failed": True, "outcome": "failed", "etls": [first, second]},
+        {"number": 1, "name": "a", "failed": True, "outcome": "failed", "etls": etls},
         {"number": 2, "name": "b", "failed": False, "outcome": "not_reached", "etls": []},
     ]
     chain = {"steps": steps, "failed": True, "outcome": "failed", "elapsed_seconds": 200}
