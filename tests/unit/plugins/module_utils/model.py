@@ -10,10 +10,12 @@ which requests it really carried out.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Any, Callable, Optional, Union
+from functools import partial
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import TransportError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer
@@ -357,16 +359,22 @@ class Model:
         return answer(int(fault or 0), text="")
 
 
+OF_MODEL = {*inspect.signature(Model).parameters} - {"clock", "etls"}
+OF_WORLD = {*OF_MODEL, *inspect.signature(Behaviour).parameters}
+
+
 class World:
     """A model with one ETL, and tasks for it.
 
-    C(before) gets each request, and C(look) the number of each status request after the model has answered it. An
-    answer that they return takes the place of the model's.
+    Keywords are those of Behaviour and Model. C(before) gets each request, and C(look) the number of each status
+    request after the model has answered it. An answer that they return takes the place of the model's.
     """
 
-    def __init__(self, faults: Optional[dict[str, Any]] = None, **behaviour: Any) -> None:
+    def __init__(self, **keywords: Any) -> None:
+        faults = {name: value for name, value in keywords.items() if name in OF_MODEL}
+        behaviour = {name: value for name, value in keywords.items() if name not in OF_MODEL}
         self.clock = FakeClock()
-        self.model = Model(self.clock, {321: Behaviour(**behaviour)}, **(faults or {}))
+        self.model = Model(self.clock, {321: Behaviour(**behaviour)}, **faults)
         self.etl = self.model.etls[321]
         self.before: Callable[[Exchange], Any] = lambda exchange: None
         self.look: Callable[[int], Any] = lambda number: None
@@ -389,3 +397,62 @@ class World:
         """The entry of etl_wait, after the task with the result C(baseline)."""
         entry: dict[str, Any] = self.task.wait_for(baseline=baseline and baseline["etls"], **options)["etl"]
         return entry
+
+
+# -- stories: an ETL, a task, and what the task may claim -------------------------------------------------------------
+
+
+class Story(NamedTuple):
+    """See C(story)."""
+
+    claimed: str
+    posts: list[str]
+    given: dict[str, Any]
+    words: tuple[str, ...]
+    facts: dict[str, Any]
+
+
+def given(**keywords: Any) -> dict[str, Any]:
+    """The world (keywords of Behaviour and Model) and the options of a task."""
+    return keywords
+
+
+def story(end: str, given: dict[str, Any], *words: str, **facts: Any) -> Story:
+    """A row of a table.
+
+    :param end: what the task claims (as C(claim)), and the requests that it sends, for example C(succeeded changed: run).
+    :param words: they are in the message.
+    :param facts: C(above) and C(below) seconds, words of a C(warning), C(without) some words, more C(lost) polls or
+        C(renewed) tokens than so many, the kind of the C(error), the state that it C(was) in before, keys of the entry;
+        and the hooks of World, which get the world, too.
+    """
+    claimed, _colon, posts = end.partition(":")
+    return Story(claimed, posts.split(), given, words, facts)
+
+
+def claim(entry: dict[str, Any]) -> str:
+    """What an entry claims: the outcome, and which of these are true."""
+    return " ".join([entry["outcome"], *(flag for flag in ("changed", "failed", "attached") if entry[flag])])
+
+
+def check(told: Story) -> None:
+    """Play the story, and compare."""
+    w, facts = World(**{name: value for name, value in told.given.items() if name in OF_WORLD}), dict(told.facts)
+    for name in {"look", "before"} & set(facts):
+        setattr(w, name, partial(facts.pop(name), w))
+    entry = w.act(**{name: value for name, value in told.given.items() if name not in OF_WORLD})
+    assert (claim(entry), w.task.posts) == (told.claimed, told.posts), entry["msg"]
+    assert w.etl.launches("run", "schedule") <= 1
+    for word in told.words:
+        assert word in entry["msg"]
+    warning = facts.pop("warning", None)
+    assert bool(w.task.warnings) == bool(warning), w.task.warnings
+    assert all(warning in text for text in w.task.warnings)
+    assert facts.pop("without", "None") not in entry["msg"]
+    assert facts.pop("above", 0) <= w.clock.elapsed <= facts.pop("below", 1e9)
+    assert entry["lost_polls"] > facts.pop("lost", -1)
+    assert entry["token_renewals"] > facts.pop("renewed", -1)
+    assert ("error" in entry) == entry["failed"]
+    more = {"was": entry["before"] and entry["before"]["status"], "error": None, **(entry.get("error") or {})}
+    shown = {**more, **entry, "error": more.get("kind")}
+    assert {key: shown[key] for key in facts} == facts
