@@ -25,8 +25,6 @@ from tests.simulator.client import SimulatorProcess
 pytestmark = pytest.mark.full
 
 ETL = 321
-#: Real seconds that the first status answers wait, so that both look before either of them acts.
-TOGETHER = 0.8
 
 
 def both(
@@ -50,30 +48,13 @@ def both(
     return results
 
 
-def set_scene(simulator: SimulatorProcess, **etl: Any) -> None:
-    simulator.control.speed(10)
-    simulator.control.put_etl(ETL, **{"state": "ENDED", "duration": 15, **etl})
-    simulator.control.fault({"exchange": "status"}, {"kind": "slow_after", "seconds": TOGETHER}, times=2)
-
-
-def both_before_the_effect(
-    module: Callable[..., ModuleRun], simulator: SimulatorProcess, action: str, **etl: Any
-) -> list[ModuleRun]:
-    """Time stands still until both requests have come, so that neither process sees what the other did."""
-    simulator.control.speed(0)
-    simulator.control.put_etl(ETL, **dict.fromkeys(("start_lag", "schedule_lag", "stop_lag", "kill_lag"), 5), **etl)
-
-    def have_come() -> None:
-        simulator.control.wait_until(lambda control: len(control.requests(exchange=action)) == 2, timeout=60)
-        simulator.control.advance(10)
-
-    return both(module, have_come, action=action)
-
-
 @pytest.mark.parametrize("start_lag", [0, 5])
 @pytest.mark.parametrize("style", ["error", "http_500", "queue", "parallel"])
 def test_run(module: Callable[..., ModuleRun], simulator: SimulatorProcess, style: str, start_lag: float) -> None:
-    set_scene(simulator, run_when_running=style, start_lag=start_lag)
+    simulator.control.speed(10)
+    simulator.control.put_etl(ETL, state="ENDED", duration=15, run_when_running=style, start_lag=start_lag)
+    # The first status answers wait for some real time, so that both look before either of them acts.
+    simulator.control.fault({"exchange": "status"}, {"kind": "slow_after", "seconds": 0.8}, times=2)
     results = both(module, action="run", start_timeout=20)
     posts = simulator.control.requests(exchange="run")
     executions = simulator.control.executions(ETL)
@@ -97,52 +78,35 @@ def test_run(module: Callable[..., ModuleRun], simulator: SimulatorProcess, styl
             assert "exit OK" in result["msg"]
 
 
-def test_schedule(module: Callable[..., ModuleRun], simulator: SimulatorProcess) -> None:
-    results = both_before_the_effect(module, simulator, "schedule", state="ENDED")
-    assert [result["etl"]["outcome"] for result in results] == ["scheduled", "scheduled"]
-    assert simulator.control.status(ETL)["state"] == "WAITING"
-
-
-@pytest.mark.parametrize("action", ["stop", "kill"])
-def test_stop_and_kill(module: Callable[..., ModuleRun], simulator: SimulatorProcess, action: str) -> None:
-    """Both want the same, and it has come: both tasks succeed."""
-    results = both_before_the_effect(module, simulator, action, state="RUNNING", duration=None)
-    assert [result["etl"]["outcome"] for result in results] == ["stopped", "stopped"]
-    assert simulator.control.status(ETL)["executing"] == 0
-
-
-@pytest.mark.parametrize("action", ["stop", "kill"])
-def test_stop_and_kill_that_come_too_late(
-    module: Callable[..., ModuleRun], simulator: SimulatorProcess, action: str
+@pytest.mark.parametrize(
+    ("action", "etl", "outcome", "state"),
+    [
+        ("schedule", {"state": "ENDED"}, "scheduled", "WAITING"),
+        ("stop", {"state": "RUNNING", "duration": None}, "stopped", "ENDED"),
+        ("kill", {"state": "RUNNING", "duration": None}, "stopped", "ABORTED"),
+        ("run", {"state": "SERVICE_OFF", "kind": "service"}, "service_on", "SERVICE_ON"),
+    ],
+)
+def test_both_want_the_same(
+    module: Callable[..., ModuleRun],
+    simulator: SimulatorProcess,
+    action: str,
+    etl: dict[str, Any],
+    outcome: str,
+    state: str,
 ) -> None:
-    """The server rejects the second request, unless its process is so late that it sees the end before."""
-    set_scene(simulator, state="RUNNING", duration=None, when_idle="error")
-    results = both(module, action=action)
-    outcomes = sorted(result["etl"]["outcome"] for result in results)
-    posts = simulator.control.requests(exchange=action)
-    second = "stopped" if len(posts) == 2 else "nothing_to_do"
-    assert outcomes == sorted([second, "stopped"]), [result["msg"] for result in results]
-    assert simulator.control.status(ETL)["executing"] == 0
+    """Time stands still until both requests have come, so that neither process sees what the other did."""
+    simulator.control.speed(0)
+    simulator.control.put_etl(ETL, **dict.fromkeys(("start_lag", "schedule_lag", "stop_lag", "kill_lag"), 5), **etl)
 
+    def have_come() -> None:
+        simulator.control.wait_until(lambda control: len(control.requests(exchange=action)) == 2, timeout=60)
+        simulator.control.advance(10)
 
-def test_service(module: Callable[..., ModuleRun], simulator: SimulatorProcess) -> None:
-    results = both_before_the_effect(module, simulator, "run", kind="service", state="SERVICE_OFF")
-    assert [result["etl"]["outcome"] for result in results] == ["service_on", "service_on"]
-    assert len(simulator.control.executions(ETL)) == 1
-
-
-def test_one_stops_what_the_other_runs(module: Callable[..., ModuleRun], simulator: SimulatorProcess) -> None:
-    simulator.control.speed(10)
-    simulator.control.put_etl(ETL, duration=None, stop_exit=None, stop_state="ABORTED")
-    results: dict[str, ModuleRun] = {}
-    runner = threading.Thread(target=lambda: results.update(run=module("etl_action", action="run", etl_id=ETL)))
-    runner.start()
-    simulator.control.wait_until(lambda control: control.executions(ETL), timeout=30)
-    results["stop"] = module("etl_action", action="stop", etl_id=ETL)
-    runner.join()
-    assert results["stop"]["etl"]["outcome"] == "stopped"
-    assert results["run"]["etl"]["outcome"] == "aborted"
-    assert "Someone stopped or killed it" in results["run"]["msg"]
+    results = both(module, have_come, action=action)
+    assert [result["etl"]["outcome"] for result in results] == [outcome, outcome]
+    assert simulator.control.status(ETL)["state"] == state
+    assert len(simulator.control.executions(ETL)) <= 1
 
 
 @pytest.mark.smoke
