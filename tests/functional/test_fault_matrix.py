@@ -9,20 +9,15 @@ Each cell of the matrix is one whole run of `etl_action` with one fault in it. A
     G  green: it happened, and the task says so
     F  failed, and certainly nothing was done
     U  failed, and it says that it cannot know what became of it
-
-The table of all cells is written to .cache/reports/fault-matrix.txt.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -33,7 +28,7 @@ import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Transport
 
 from tests.functional.inprocess import Done, InProcess
-from tests.functional.support import ROOT, assert_no_secret
+from tests.functional.support import assert_no_secret
 
 pytest_plugins = ("tests.functional.inprocess",)
 
@@ -41,7 +36,6 @@ ETL = 321
 NAME = "Nightly import"
 #: Real seconds. A slow answer takes longer than the client has patience.
 PATIENCE, SLOW = 0.15, 0.3
-REPORT = ROOT / ".cache" / "reports" / "fault-matrix.txt"
 
 
 @dataclass(frozen=True)
@@ -85,20 +79,10 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "reset after": {"kind": "reset_after"},
     "400": {"kind": "status", "code": 400, "body": {"error": "Bad request"}},
     "400 empty": {"kind": "status", "code": 400},
-    "401": {"kind": "status", "code": 401},
-    "403": {"kind": "status", "code": 403},
-    "404": {"kind": "status", "code": 404},
-    "429": {"kind": "status", "code": 429},
-    "429 Retry-After": {"kind": "status", "code": 429, "retry_after": 7},
-    "500": {"kind": "status", "code": 500},
-    "502": {"kind": "status", "code": 502},
-    "503": {"kind": "status", "code": 503},
-    "503 Retry-After": {"kind": "status", "code": 503, "retry_after": 7},
-    "504": {"kind": "status", "code": 504},
-    "done, 500": {"kind": "accept_then_status", "code": 500},
-    "done, 502": {"kind": "accept_then_status", "code": 502},
+    **{f"{code}": {"kind": "status", "code": code} for code in (401, 403, 404, 429, 500, 502, 503, 504)},
+    **{f"{code} Retry-After": {"kind": "status", "code": code, "retry_after": 7} for code in (429, 503)},
+    **{f"done, {code}": {"kind": "accept_then_status", "code": code} for code in (500, 502, 504)},
     "done, 503 Retry-After": {"kind": "accept_then_status", "code": 503, "retry_after": 7},
-    "done, 504": {"kind": "accept_then_status", "code": 504},
     "HTML": {"kind": "html_200"},
     "done, HTML": {"kind": "html_200", "work": True},
     "cut JSON": {"kind": "cut_json"},
@@ -314,47 +298,7 @@ def check_words(cell: Cell) -> None:
         assert "request" in message, message
 
 
-@pytest.fixture(scope="session")
-def results() -> Iterator[dict[tuple[str, str, int], str]]:
-    """The cells of this process. They are added to those of the other processes of this test run, and printed."""
-    mine: dict[tuple[str, str, int], str] = {}
-    yield mine
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    data = REPORT.with_suffix(".json")
-    with data.open("a+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        text = file.read()
-        known = json.loads(text) if text else {}
-        run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-        if known.get("run") != run:
-            known = {"run": run, "cells": []}
-        known["cells"] += [[*place, verdict] for place, verdict in mine.items()]
-        file.truncate(0)
-        json.dump(known, file)
-        REPORT.write_text(table({(r, c, t): v for r, c, t, v in known["cells"]}), encoding="utf-8")
-
-
-TIMES = (1, 3, -1)
 TITLES = {1: "once", 3: "three times", -1: "for ever"}
-
-
-def table(cells: dict[tuple[str, str, int], str]) -> str:
-    """The matrix for people: a letter for each number of faults (once, three times, for ever)."""
-    names = list(ROWS)
-    lines = [
-        "Every exchange x every fault. G green and true, F failed and certainly nothing done, U failed and unknown.",
-        f"Three letters: the fault came {', '.join(TITLES[t] for t in TIMES)}; '-' where that was not tried.",
-        "",
-    ]
-    lines += [f"{' ' * 23}{'|   ' * index}+-- {name}" for index, name in enumerate(names)]
-    for column in COLUMNS:
-        letters = ["".join(cells.get((name, column, times), "-") for times in TIMES) for name in names]
-        lines.append(f"{column:<22} {' '.join(letters)}")
-    counts = Counter(cells.values())
-    parts = ", ".join(f"{counts[letter]} {letter}" for letter in "GFU")
-    lines += ["", f"{len(cells)} cells: {parts}; none started twice, none told an untruth."]
-    return "\n".join(lines) + "\n"
 
 
 def _is_tried(row: Row, column: str, times: int) -> bool:
@@ -370,38 +314,28 @@ def _is_tried(row: Row, column: str, times: int) -> bool:
 QUICK = ("refused", "reset before", "reset after", "401", "429 Retry-After", "500", "done, 502", "done, HTML", "empty")
 
 
-def _marks(column: str, times: int) -> list[pytest.MarkDecorator]:
-    return [] if times == 1 and column in QUICK else [pytest.mark.full]
-
-
 def _cells() -> list[Any]:
     return [
-        pytest.param(row, column, times, id=f"{row}-{column}-{TITLES[times]}", marks=_marks(column, times))
+        pytest.param(
+            *(row, column, times),
+            id=f"{row}-{column}-{TITLES[times]}",
+            marks=[] if times == 1 and column in QUICK else [pytest.mark.full],
+        )
         for row in ROWS
         for column in COLUMNS
-        for times in TIMES
+        for times in TITLES
         if _is_tried(ROWS[row], column, times)
     ]
 
 
 @pytest.mark.parametrize(("row_name", "column", "times"), _cells())
-def test_fault(
-    row_name: str,
-    column: str,
-    times: int,
-    library: InProcess,
-    trap: Trap,
-    closed_port: int,
-    results: dict[tuple[str, str, int], str],
-) -> None:
+def test_fault(row_name: str, column: str, times: int, library: InProcess, trap: Trap, closed_port: int) -> None:
     row = ROWS[row_name]
     cell = run_cell(library, row, column, times, trap, closed_port)
-    results[row_name, column, times] = cell.verdict
-    told = f"{cell.verdict} {cell.done.outcome}: {cell.done['msg']}"
     assert cell.hits > 0, "the fault did not take place"
     check_truth(cell, row)
     check_words(cell)
     assert_no_secret(json.dumps(cell.done.result), [library.simulator.access_secret_key])
     assert trap.requests == [], "something was sent to the other host"
     if times == 1:
-        assert cell.verdict == expected_once(row_name, column), told
+        assert cell.verdict == expected_once(row_name, column), f"{cell.done.outcome}: {cell.done['msg']}"

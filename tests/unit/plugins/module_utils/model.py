@@ -420,7 +420,7 @@ def given(**keywords: Any) -> dict[str, Any]:
 def story(end: str, given: dict[str, Any], *words: str, **facts: Any) -> Story:
     """A row of a table.
 
-    :param end: what the task claims (as C(claim)), and the requests that it sends, for example C(succeeded changed: run).
+    :param end: what the task claims (as C(claim)), and the requests that it sends: C(succeeded changed: run).
     :param words: they are in the message.
     :param facts: C(above) and C(below) seconds, words of a C(warning), C(without) some words, more C(lost) polls or
         C(renewed) tokens than so many, the kind of the C(error), the state that it C(was) in before, keys of the entry;

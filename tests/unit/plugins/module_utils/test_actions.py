@@ -173,7 +173,7 @@ def test_names_are_resolved_and_shown():
 
 
 def test_info_shows_what_is_there():
-    model, task = make({"initial": "RUNNING", "left": 1e6})
+    model, task = make({"initial": "RUNNING", "left": 1e6}, skew=7 * 3600.0)
     model.etls[12].state = None
     result = task.inform()
     assert result["msg"] == "6 ETLs."

@@ -270,6 +270,16 @@ STORIES = {
         without="lost",
         before=somebody_else_runs_it,
     ),
+    # A key that is rejected ends the wait at once; the ETL goes on.
+    "the key is rejected in the middle": story(
+        "unconfirmed changed failed: run",
+        given(duration=1e5, token_life=120.0, wait_timeout=90000),
+        "request 20001",
+        "use etl_wait with this result's etls as baseline",
+        below=600,
+        error="authentication",
+        before=lambda w, exchange: answer(401) if w.clock.elapsed > 500 and "/login" in exchange.path else None,
+    ),
     "a foreign abort is no accepted request": story(
         "unconfirmed failed: run",
         given(writes=(("reset", False),), wait=False, start_timeout=30),
