@@ -405,8 +405,7 @@ class World:
 class Story(NamedTuple):
     """See C(story)."""
 
-    claimed: str
-    posts: list[str]
+    end: str
     given: dict[str, Any]
     words: tuple[str, ...]
     facts: dict[str, Any]
@@ -422,12 +421,11 @@ def story(end: str, given: dict[str, Any], *words: str, **facts: Any) -> Story:
 
     :param end: what the task claims (as C(claim)), and the requests that it sends: C(succeeded changed: run).
     :param words: they are in the message.
-    :param facts: C(above) and C(below) seconds, words of a C(warning), C(without) some words, more C(lost) polls or
-        C(renewed) tokens than so many, the kind of the C(error), the state that it C(was) in before, keys of the entry;
-        and the hooks of World, which get the world, too.
+    :param facts: how many seconds it C(lasts) (or C(above), C(below)); words of a C(warning); C(without) some words;
+        more C(lost) polls or C(renewed) tokens than so many; the kind of the C(error); the state that it C(was) in
+        before; keys of the entry; and the hooks of World, which get the world, too.
     """
-    claimed, _colon, posts = end.partition(":")
-    return Story(claimed, posts.split(), given, words, facts)
+    return Story(end.rstrip(": "), given, words, facts)
 
 
 def claim(entry: dict[str, Any]) -> str:
@@ -441,7 +439,7 @@ def check(told: Story) -> None:
     for name in {"look", "before"} & set(facts):
         setattr(w, name, partial(facts.pop(name), w))
     entry = w.act(**{name: value for name, value in told.given.items() if name not in OF_WORLD})
-    assert (claim(entry), w.task.posts) == (told.claimed, told.posts), entry["msg"]
+    assert ": ".join(filter(None, (claim(entry), " ".join(w.task.posts)))) == told.end, (told.given, entry["msg"])
     assert w.etl.launches("run", "schedule") <= 1
     for word in told.words:
         assert word in entry["msg"]
@@ -449,7 +447,8 @@ def check(told: Story) -> None:
     assert bool(w.task.warnings) == bool(warning), w.task.warnings
     assert all(warning in text for text in w.task.warnings)
     assert facts.pop("without", "None") not in entry["msg"]
-    assert facts.pop("above", 0) <= w.clock.elapsed <= facts.pop("below", 1e9)
+    above, below = facts.pop("lasts", (facts.pop("above", 0), facts.pop("below", 1e9)))
+    assert above <= w.clock.elapsed <= below
     assert entry["lost_polls"] > facts.pop("lost", -1)
     assert entry["token_renewals"] > facts.pop("renewed", -1)
     assert ("error" in entry) == entry["failed"]

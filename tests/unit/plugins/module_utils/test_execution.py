@@ -34,228 +34,161 @@ MOVED = "timestamp_changed"
 
 # -- each story in a row ----------------------------------------------------------------------------------------------
 
-STORIES = {
+STORIES = [
     # The end of a run, and how it is known.
-    "the old state shows for minutes": story(
-        "succeeded changed: run", given(start_lag=290, duration=1), evidence=MOVED
-    ),
-    "too short to be seen": story("succeeded changed: run", given(start_lag=0.01, duration=0.01), evidence=MOVED),
-    "the time does not move": story("succeeded changed: run", given(stamp="never"), evidence="seen_running"),
-    "WARNING": story("warning changed: run", given(exit_code="WARNING"), warning="ended with exit WARNING"),
-    "WARNING fails": story(
-        "warning changed failed: run", given(exit_code="WARNING", fail_on_warning=True), "log", error="exit_warning"
-    ),
-    "ERROR": story(
-        "failed changed failed: run",
-        given(exit_code="ERROR"),
-        "ETL 321 (etl-321)",
-        "log in the Helix",
-        error="exit_error",
-    ),
-    "the exit code comes later": story("succeeded changed: run", given(exit_lag=2.0)),
-    "the exit code never comes": story(
-        "failed changed failed: run", given(exit_code=None, duration=5), "without an exit code", below=15
-    ),
-    "somebody kills the run": story("aborted changed failed: run", given(duration=100, foreign=((30, "kill"),))),
+    # The old state shows for minutes.
+    story("succeeded changed: run", given(start_lag=290, duration=1), evidence=MOVED),
+    # Too short to be seen.
+    story("succeeded changed: run", given(start_lag=0.01, duration=0.01), evidence=MOVED),
+    story("succeeded changed: run", given(stamp="never"), evidence="seen_running"),
+    story("warning changed: run", given(exit_code="WARNING"), warning="ended with exit WARNING"),
+    story("warning changed failed: run", given(exit_code="WARNING", fail_on_warning=True), "log", error="exit_warning"),
+    story("failed changed failed: run", given(exit_code="ERROR"), "ETL 321 (etl-321)", error="exit_error"),
+    story("succeeded changed: run", given(exit_lag=2.0)),
+    story("failed changed failed: run", given(exit_code=None, duration=5), "without an exit code", below=15),
+    story("aborted changed failed: run", given(duration=100, foreign=((30, "kill"),))),
     # Limits of time.
-    "it never starts": story(
-        "not_started changed failed: run",
-        given(starts=False),
-        "engine is inactive",
-        "request 20001",
-        above=300,
-        below=301,
-    ),
-    "wait_timeout to the second": story(
+    story("not_started changed failed: run", given(starts=False), "engine is inactive", lasts=(300, 301)),
+    story(
         "timed_out changed failed: run",
         given(**LONG, start_timeout=50),
-        "still running",
-        "it attaches",
-        above=100,
-        below=101,
+        "still running. Run the task again",
+        lasts=(100, 101),
     ),
-    "run before start_timeout": story(
-        "not_started changed failed: run", given(starts=False, wait_timeout=60), "before wait_timeout (60 s) expired"
-    ),
-    "schedule before start_timeout": story(
+    story("not_started changed failed: run", given(starts=False, wait_timeout=60), "before wait_timeout (60 s)"),
+    story(
         "timed_out changed failed: schedule",
         given(action="schedule", starts=False, wait_timeout=60),
-        "to be scheduled before wait_timeout (60 s) expired",
+        "be scheduled before wait_timeout",
     ),
-    "kill before start_timeout": story(
+    story(
         "timed_out changed failed: kill",
         given(action="kill", initial="WAITING", kill_lag=1e6, wait_timeout=60),
-        "was not seen to end before wait_timeout (60 s) expired",
+        "end before",
     ),
-    **{
-        f"on_timeout: {way}": story(
+    *(
+        story(
             f"timed_out changed failed: run {way}",
             given(**LONG, on_timeout=way),
-            f"It was then {past}",
-            "had not ended after 100 s (wait_timeout; request 20001)",
+            f"had not ended after 100 s (wait_timeout; request 20001). It was then {past}: ",
             without="attaches",
             task_execution_request_id=20001,
         )
         for way, past in (("stop", "stopped"), ("kill", "killed"))
-    },
-    "on_timeout: kill is not needed": story(
-        "succeeded changed: run", given(duration=95, exit_lag=2.0, on_timeout="kill", wait_timeout=100)
     ),
-    "on_timeout: stop has no effect": story(
+    # It ends before the deadline, and its exit code comes just in time.
+    story("succeeded changed: run", given(duration=95, exit_lag=2.0, on_timeout="kill", wait_timeout=100)),
+    story(
         "timed_out changed failed: run stop",
         given(**LONG, stop_lag=None, start_timeout=40, on_timeout="stop"),
-        "it had not ended 40 s later",
-        "it attaches to a running ETL",
+        "it had not ended 40 s later. Run the task again to continue waiting (it attaches",
         below=141,
     ),
-    "on_timeout: stop is escalated": story(
+    story(
         "timed_out changed failed: run stop kill",
         given(**LONG, stop_lag=None, on_timeout="stop", kill_after=20),
         "then killed",
     ),
-    "on_timeout: stop is rejected": story(
+    story(
         "timed_out changed failed: run stop",
         given(**LONG, refuse=("stop",), on_timeout="stop"),
         "The stop request failed",
-        "it attaches to a running ETL",
+        without="It was then",
     ),
-    "on_timeout: stop is put off": story(
+    story(
         "timed_out changed failed: run stop stop stop",
         given(**LONG, writes=(None, ("429_wait", False), ("429_wait", False)), on_timeout="stop"),
         "It was then stopped",
         above=140,
     ),
     # A run that is under way.
-    "attach": story(
-        "succeeded attached: ", given(**RUNNING | {"left": 120}, initial_exit="ERROR"), "was already running"
-    ),
-    "attach without waiting": story("nothing_to_do attached: ", given(**RUNNING, wait=False), below=1),
-    "attach in check mode": story("nothing_to_do attached: ", given(**RUNNING, check_mode=True), below=1),
-    "the exit code beside RUNNING is an old one": story(
-        "failed failed attached: ", given(initial="RUNNING", left=20, exit_code="ERROR")
-    ),
-    "if_running: fail": story("failed failed: ", given(**RUNNING, if_running="fail"), error="already_running"),
-    "if_running: queue": story(
-        "succeeded changed: run", given(initial="RUNNING", left=90, if_running="queue"), was="ENDED"
-    ),
-    "if_running: queue, and the other run is fresh": story(
-        "fresh: ", given(initial="RUNNING", left=90, if_running="queue", max_age=3600)
-    ),
-    "if_running: queue expires": story(
-        "timed_out failed: ", given(**RUNNING, if_running="queue", wait_timeout=60), "was not started"
-    ),
-    "if_running: restart": story(
-        "succeeded changed: stop run", given(**RUNNING, if_running="restart"), task_execution_request_id=20002
-    ),
-    "if_running: restart in check mode": story(
-        "would_run changed: ", given(**RUNNING, if_running="restart", check_mode=True), below=1
-    ),
-    "if_running: restart kills": story(
-        "succeeded changed: stop kill run", given(**DEAF, if_running="restart", kill_after=30), above=50
-    ),
-    "if_running: restart cannot stop": story(
-        "timed_out changed failed: stop", given(**DEAF, if_running="restart", wait_timeout=60), "kill_after"
-    ),
+    story("succeeded attached", given(**RUNNING | {"left": 120}, initial_exit="ERROR"), "was already running"),
+    story("nothing_to_do attached", given(**RUNNING, wait=False), below=1),
+    story("nothing_to_do attached", given(**RUNNING, check_mode=True), below=1),
+    # The exit code beside RUNNING is an old one.
+    story("failed failed attached", given(initial="RUNNING", left=20, exit_code="ERROR")),
+    story("failed failed", given(**RUNNING, if_running="fail"), error="already_running"),
+    story("succeeded changed: run", given(initial="RUNNING", left=90, if_running="queue"), was="ENDED"),
+    story("fresh", given(initial="RUNNING", left=90, if_running="queue", max_age=3600)),
+    story("timed_out failed", given(**RUNNING, if_running="queue", wait_timeout=60), "was not started"),
+    story("succeeded changed: stop run", given(**RUNNING, if_running="restart"), task_execution_request_id=20002),
+    story("would_run changed", given(**RUNNING, if_running="restart", check_mode=True), below=1),
+    story("succeeded changed: stop kill run", given(**DEAF, if_running="restart", kill_after=30), above=50),
+    story("timed_out changed failed: stop", given(**DEAF, if_running="restart", wait_timeout=60), "kill_after"),
     # The run that made room succeeded, but it is not the one that was requested.
-    "if_running: restart in spite of max_age": story(
-        "succeeded changed: stop run", given(**DEAF | {"left": 3}, if_running="restart", max_age=3600)
-    ),
-    **{
-        f"if_running: restart, the stop is lost, carried out: {executed}": story(
-            f"succeeded changed: {posts}", given(**RUNNING, if_running="restart", writes=(("reset", executed),))
-        )
+    story("succeeded changed: stop run", given(**DEAF | {"left": 3}, if_running="restart", max_age=3600)),
+    *(
+        story(f"succeeded changed: {posts}", given(**RUNNING, if_running="restart", writes=(("reset", executed),)))
         for executed, posts in ((True, "stop run"), (False, "stop stop run"))
-    },
-    **{
-        f"if_running: restart stops, and may not run: {name}": story(
+    ),
+    *(
+        story(
             "failed changed failed: stop run",
             given(**RUNNING, if_running="restart", writes=(stop, ("403", False))),
             "had already been stopped",
         )
-        for name, stop in (("accepted", None), ("lost", ("reset", True)))
-    },
+        for stop in (None, ("reset", True))
+    ),
     # The run that was to be stopped ends by itself before the stop is accepted. The new one must still be started.
-    "a stop that was put off is not the run": story(
+    story(
         "succeeded changed: stop run",
         given(initial="RUNNING", left=5, writes=(("429_wait", False),), if_running="restart"),
         evidence=MOVED,
     ),
     # Stop, kill, and schedule.
-    "stop is escalated": story(
-        "stopped changed: stop kill", given(**DEAF, action="stop", kill_after=30), "was killed", above=30, below=33
-    ),
-    "stop has no effect": story(
-        "timed_out changed failed: stop", given(**DEAF, action="stop", wait_timeout=60), "had not stopped"
-    ),
-    "stop is rejected because the run has ended": story("stopped: stop", given(**JUST_ENDED), warning="just ended"),
-    "stop is rejected, without waiting": story(
-        "nothing_to_do: stop", given(**JUST_ENDED, wait=False), "had just ended", warning="just ended"
-    ),
-    **{
-        f"stop is lost again and again, retries: {retries}": story(
+    story("stopped changed: stop kill", given(**DEAF, action="stop", kill_after=30), "was killed", lasts=(30, 33)),
+    story("timed_out changed failed: stop", given(**DEAF, action="stop", wait_timeout=60), "had not stopped"),
+    story("stopped: stop", given(**JUST_ENDED), warning="just ended"),
+    story("nothing_to_do: stop", given(**JUST_ENDED, wait=False), "had just ended", warning="just ended"),
+    *(
+        story(
             f"timed_out failed: {'stop ' * (1 + retries)}",
             given(**RUNNING, writes=(("reset", False),) * 99, action="stop", wait_timeout=120, retries=retries),
             "The response to the stop request was lost",
         )
         for retries in (1, 3)
-    },
-    "a schedule without effect": story(
-        "timed_out changed failed: schedule", given(action="schedule", starts=False), "has a schedule"
     ),
+    story("timed_out changed failed: schedule", given(action="schedule", starts=False), "has a schedule"),
     # Responses and polls that are lost.
-    "put off until the deadline": story(
+    story(
         "timed_out failed: run run run",
         given(writes=(("429_wait", False),) * 99, wait_timeout=50),
-        "was not accepted within 50 s",
+        "not accepted within 50 s",
         "429",
     ),
-    "lost without waiting": story(
-        "accepted changed: run", given(start_lag=20, writes=(("reset", True),), wait=False), evidence="adopted"
-    ),
-    "lost without waiting, and not carried out": story(
-        "unconfirmed failed: run", given(writes=(("reset", False),), wait=False)
-    ),
-    **{
-        f"polls are lost: {fault}": story(
-            "succeeded changed: run", given(duration=900, outage=(60, 800, fault)), lost=5
-        )
+    story("accepted changed: run", given(start_lag=20, writes=(("reset", True),), wait=False), evidence="adopted"),
+    story("unconfirmed failed: run", given(writes=(("reset", False),), wait=False)),
+    *(
+        story("succeeded changed: run", given(duration=900, outage=(60, 800, fault)), lost=5)
         for fault in ("reset", "no_connection", "429", "429_wait", "500", "html", "slow")
-    },
-    "polls are rejected for a while": story(
-        "succeeded changed: run", given(duration=300, outage=(60, 40 + REFUSAL_PATIENCE, "403"))
     ),
-    "polls are rejected": story(
+    story("succeeded changed: run", given(duration=300, outage=(60, 40 + REFUSAL_PATIENCE, "403"))),
+    story(
         "unconfirmed changed failed: run",
         given(duration=300, outage=(60, 1e9, "403")),
-        "request 20001",
-        "use etl_wait with this result's etls as baseline",
+        "accepted as request 20001. Last seen: RUNNING",
         below=60 + REFUSAL_PATIENCE + 30,
     ),
     # It ended after 300 s, so "had not ended" would be untrue.
-    "no poll until the deadline": story(
+    story(
         "unconfirmed changed failed: run",
         given(duration=300, outage=(60, 1e9, "502"), wait_timeout=500),
         "HTTP 502",
-        above=500,
-        below=502,
+        lasts=(500, 502),
     ),
-    "no poll since the request": story(
+    story(
         "unconfirmed changed failed: run",
         given(outage=(0.21, 1e9, "502"), wait_timeout=500),
         "accepted the run request",
     ),
-    "nothing is sent after the deadline": story(
-        "failed failed: ", given(outage=(0.0, 120.0, "429_wait"), wait_timeout=60, retries=20), below=61
-    ),
-    "many tokens": story("succeeded changed: run", given(duration=3000, token_life=120.0), renewed=20, lost_polls=0),
-    "the first poll is retried": story("succeeded changed: run", given(reads=("502", "reset"))),
-    "the first poll fails": story("failed failed: ", given(reads=("502",) * 4), was=None, http_status=502),
+    story("failed failed", given(outage=(0.0, 120.0, "429_wait"), wait_timeout=60, retries=20), below=61),
+    story("succeeded changed: run", given(duration=3000, token_life=120.0), renewed=20, lost_polls=0),
+    story("succeeded changed: run", given(reads=("502", "reset"))),
+    story("failed failed", given(reads=("502",) * 4), was=None, http_status=502),
     # The last run is 3600 s old by the clock of the server, whatever the local one shows.
-    "max_age by the server's clock": story("fresh: ", given(initial_age=3600, skew=7200.0, max_age=3700)),
-    "max_age is over by the server's clock": story(
-        "succeeded changed: run", given(initial_age=3600, skew=7200.0, max_age=3500)
-    ),
-}
+    story("fresh", given(initial_age=3600, skew=7200.0, max_age=3700)),
+    story("succeeded changed: run", given(initial_age=3600, skew=7200.0, max_age=3500)),
+]
 
 # -- every action -----------------------------------------------------------------------------------------------------
 
@@ -263,64 +196,61 @@ for action, initial in (("run", "ENDED"), ("schedule", "ENDED"), ("stop", "RUNNI
     world = {"action": action, "initial": initial, "left": 1e6}
     starts = action in ("run", "schedule")
     end = {"run": "succeeded changed", "schedule": "scheduled changed"}.get(action, "stopped changed")
-    STORIES |= {
-        f"{action} without waiting": story(f"accepted changed: {action}", given(**world, wait=False), below=1, polls=0),
-        f"{action} in check mode": story(
-            f"would_{action} changed: ", given(**world, check_mode=True), below=1, task_execution_request_id=None
-        ),
-        f"{action} when the token ends": story(
+    STORIES += [
+        story(f"accepted changed: {action}", given(**world, wait=False), below=1, polls=0),
+        story(f"would_{action} changed: ", given(**world, check_mode=True), below=1, task_execution_request_id=None),
+        story(
             f"accepted changed: {action} {action}",
             given(**world, writes=(("401", False),), wait=False),
             token_renewals=1,
         ),
-        f"{action} is rejected": story(
+        story(
             f"failed failed: {action}",
             given(**world, refuse=(action,)),
             error="request_refused",
             request_status="ERROR",
         ),
-        f"{action} is not permitted": story(
+        story(
             f"failed failed: {action}", given(**world, writes=(("403", False),)), "custom_etl.edit", error="permission"
         ),
-        f"{action} is put off for ever": story(
+        story(
             f"failed failed: {f'{action} ' * 4}",
             given(**world, writes=(("429", False),) * 4),
             "ETL 321",
             error="rate_limited",
         ),
-        **{
-            f"{action} is put off: {fault}": story(
+        *(
+            story(
                 f"accepted changed: {f'{action} ' * 3}",
                 given(**world, writes=((fault, False),) * 2, wait=False),
                 above=above,
             )
             for fault, above in (("429", 0), ("429_wait", 40), ("no_connection", 0))
-        },
-        **{
-            f"{action} is carried out, and the response is lost: {fault}": story(
+        ),
+        *(
+            story(
                 f"{end}: {action}",
                 given(**world, kind="periodic", writes=((fault, True),)),
                 evidence="adopted" if starts else "state_reached",
             )
             for fault in ("reset", "500", "502", "503", "504", "html", "shape", "slow")
-        },
-        **{
+        ),
+        *(
             # A run or schedule is never repeated. Repeating a stop or kill does no harm.
-            f"{action} is lost: {fault}": story(
+            story(
                 f"unconfirmed failed: {action}",
                 given(**world, writes=((fault, False),)),
                 "not sent again",
-                above=300,
-                below=332,
+                lasts=(300, 332),
             )
             if starts
             else story(f"{end}: {action} {action}", given(**world, writes=((fault, False),)))
             for fault in ("reset", "500", "503", "html", "slow")
-        },
-    }
+        ),
+    ]
 
 
-@pytest.mark.parametrize("told", STORIES.values(), ids=STORIES)
+@pytest.mark.parametrize("told", STORIES, ids=lambda told: told.end)
 def test_a_story(told):
     check(told)
 

@@ -109,9 +109,7 @@ STORIES = {
     ),
     # The baseline comes from a replica that lags behind; the run that it hides ended before the request.
     "a foreign run before the request": story(
-        "failed changed failed: run",
-        given(start_lag=200, duration=20, exit_code="ERROR", initial_age=5),
-        look=looks(1),
+        "failed changed failed: run", given(start_lag=200, duration=20, exit_code="ERROR", initial_age=5), look=looks(1)
     ),
     **{
         f"an old end is no {action}": story(
@@ -213,7 +211,7 @@ STORIES = {
     ),
     # Unknown states.
     "an unknown state that decides": story(
-        "would_run changed: ", given(initial="HIBERNATING", check_mode=True), warning="HIBERNATING"
+        "would_run changed", given(initial="HIBERNATING", check_mode=True), warning="HIBERNATING"
     ),
     "an unknown state that is followed": story(
         "succeeded changed: run",
