@@ -15,19 +15,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from functools import partial
 from typing import Any, Optional
 from unittest import mock
 
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Transport
 
-from tests.functional.inprocess import Done, InProcess
+from tests.functional.inprocess import Done, InProcess, SimulatedClock
+from tests.functional.network.servers import RawServer, refusing_port
 from tests.functional.support import assert_no_secret
 
 pytest_plugins = ("tests.functional.inprocess",)
@@ -55,23 +54,23 @@ class Row:
     at: Optional[float] = None
 
 
-LONG = {"duration": 60}
-SHORT_TOKENS = {"token_life": 40}
+RUNNING = {"state": "RUNNING", "duration": None}
+SHORT_TOKENS = {"token_life": 40, "refresh_mode": "absent"}
 ROWS = {
     "login": Row("login"),
-    "login while waiting": Row("login", etl=LONG, config={**SHORT_TOKENS, "refresh_mode": "absent"}, skip=1),
+    "login while waiting": Row("login", etl={"duration": 60}, config=SHORT_TOKENS, skip=1),
     "list": Row("list", options={"etl_name": NAME}),
     "status before": Row("status"),
     "POST run": Row("run"),
     "POST schedule": Row("schedule", "schedule"),
-    "POST stop": Row("stop", "stop", etl={"state": "RUNNING", "duration": None}),
-    "POST kill": Row("kill", "kill", etl={"state": "RUNNING", "duration": None}),
+    "POST stop": Row("stop", "stop", etl=RUNNING),
+    "POST kill": Row("kill", "kill", etl=RUNNING),
     "POST kill, waiting": Row("kill", "kill", etl={"state": "WAITING"}),
     "status, lag": Row("status", skip=1),
     "status, running": Row("status", at=4.0),
     "status, ended": Row("status", at=5.9),
     "status, scheduling": Row("status", "schedule", skip=1),
-    "status, stopping": Row("status", "stop", etl={"state": "RUNNING", "duration": None}, skip=1),
+    "status, stopping": Row("status", "stop", etl=RUNNING, skip=1),
 }
 COLUMNS: dict[str, dict[str, Any]] = {
     "refused": {},
@@ -132,58 +131,29 @@ def expected_once(row_name: str, column: str) -> str:
     return "G"  # done, or certainly not done and sent again; stop and kill may be repeated in any case
 
 
-class Trap:
+@pytest.fixture(scope="session")
+def trap() -> Iterator[RawServer]:
     """The other host of a redirect: remembers what came."""
-
-    def __init__(self) -> None:
-        trap = self
-        self.requests: list[str] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def handle_one_request(self) -> None:
-                trap.requests.append(self.rfile.readline().decode("latin-1"))
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://localhost:{self._server.server_port}/"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture(scope="session")
-def trap() -> Iterator[Trap]:
-    trap = Trap()
-    yield trap
-    trap.close()
-
-
-@pytest.fixture(scope="session")
-def closed_port() -> Iterator[int]:
-    """A port on which nobody listens: it is bound, so that nobody else takes it."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
+    with RawServer(b"") as trap:
+        yield trap
 
 
 @contextlib.contextmanager
-def refused_connections(row: Row, times: int, port: int, clock_now: Any) -> Iterator[None]:
+def refused_connections(row: Row, times: int, clock: SimulatedClock) -> Iterator[None]:
     """Send the requests of an exchange to a closed port: the kernel refuses them."""
-    endings = {"login": "/login", "list": "/etls/"}
-    ending = endings.get(row.exchange, f"/{row.exchange}")
+    ending = "/etls/" if row.exchange == "list" else f"/{row.exchange}"
     counts = {"seen": 0, "hit": 0}
     once = Transport.once
 
     def sometimes(self: Transport, method: str, url: str, *arguments: Any) -> Any:
-        if url.endswith(ending) and (row.at is None or clock_now() >= row.at):
+        if url.endswith(ending) and (row.at is None or clock.now() >= row.at):
             counts["seen"] += 1
             if counts["seen"] > row.skip and (times < 0 or counts["hit"] < times):
                 counts["hit"] += 1
                 url = f"http://127.0.0.1:{port}{ending}"
         return once(self, method, url, *arguments)
 
-    with mock.patch.object(Transport, "once", sometimes):
+    with refusing_port() as port, mock.patch.object(Transport, "once", sometimes):
         yield
     assert counts["hit"] > 0, "the fault did not take place"
 
@@ -195,7 +165,6 @@ class Cell:
     mine: list[dict[str, Any]]
     accepted: int
     truth: dict[str, Any]
-    hits: int
 
     @property
     def verdict(self) -> str:
@@ -204,15 +173,14 @@ class Cell:
         return "F" if self.done.outcome in (None, "failed") else "U"
 
 
-def run_cell(library: InProcess, row: Row, column: str, times: int, trap: Trap, closed_port: int) -> Cell:
+def run_cell(library: InProcess, row: Row, column: str, times: int, trap: RawServer) -> Cell:
     control, clock = library.control, library.clock
     control.configure(**row.config)
     # A second run would be executed beside the first, or after it: each launch shows.
     etl = {"name": NAME, "state": "ENDED", "start_lag": 2, "duration": 4, "run_when_running": "parallel", **row.etl}
     control.put_etl(ETL, **etl)
-    fault = {**COLUMNS[column]}
-    if column.startswith("other host"):
-        fault["location"] = trap.url
+    elsewhere = {"location": f"http://localhost:{trap.port}/"} if column.startswith("other host") else {}
+    fault = {**COLUMNS[column], **elsewhere}
     slow = "slow" in column
     options = {
         "action": row.action,
@@ -223,33 +191,19 @@ def run_cell(library: InProcess, row: Row, column: str, times: int, trap: Trap, 
         **row.options,
     }
     clock.linger = 2 * SLOW if slow and row.exchange in ("run", "schedule", "stop", "kill") else 0.0
-    trouble: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     if column == "refused":
-        trouble = refused_connections(row, times, closed_port, clock.now)
+        with refused_connections(row, times, clock):
+            done = library("etl_action", **options)
     else:
-
-        def happens() -> None:
-            control.fault({"exchange": row.exchange}, fault, skip=row.skip, times=times)
-
-        if row.at is None:
-            happens()
-        else:
-            clock.at(row.at, happens)
-    with trouble:
+        set_fault = partial(control.fault, {"exchange": row.exchange}, fault, skip=row.skip, times=times)
+        clock.at(row.at, set_fault) if row.at else set_fault()
         done = library("etl_action", **options)
+        assert sum(rule["hits"] for rule in control.faults()) > 0, "the fault did not take place"
     if slow:
         time.sleep(SLOW)  # what the client gave up may still be carried out
     control.advance(60)
-    hits = 1 if column == "refused" else sum(rule["hits"] for rule in control.faults())
-    counters = control.counters()
-    return Cell(
-        column=column,
-        done=done,
-        mine=[e for e in control.executions(ETL) if isinstance(e["cause"], int)],
-        accepted=counters["accepted_by_etl"].get(ETL, 0),
-        truth=control.status(ETL),
-        hits=hits,
-    )
+    mine = [e for e in control.executions(ETL) if isinstance(e["cause"], int)]
+    return Cell(column, done, mine, control.counters()["accepted_by_etl"].get(ETL, 0), control.status(ETL))
 
 
 def check_truth(cell: Cell, row: Row) -> None:
@@ -329,10 +283,9 @@ def _cells() -> list[Any]:
 
 
 @pytest.mark.parametrize(("row_name", "column", "times"), _cells())
-def test_fault(row_name: str, column: str, times: int, library: InProcess, trap: Trap, closed_port: int) -> None:
+def test_fault(row_name: str, column: str, times: int, library: InProcess, trap: RawServer) -> None:
     row = ROWS[row_name]
-    cell = run_cell(library, row, column, times, trap, closed_port)
-    assert cell.hits > 0, "the fault did not take place"
+    cell = run_cell(library, row, column, times, trap)
     check_truth(cell, row)
     check_words(cell)
     assert_no_secret(json.dumps(cell.done.result), [library.simulator.access_secret_key])

@@ -27,27 +27,6 @@ pytestmark = pytest.mark.full
 ETL = 321
 
 
-def both(
-    module: Callable[..., ModuleRun], between: Callable[[], Any] = lambda: None, **options: Any
-) -> list[ModuleRun]:
-    """The results of two processes at the same time; `between` is called while they are under way."""
-    results: list[ModuleRun] = []
-
-    def one() -> None:
-        results.append(module("etl_action", etl_id=ETL, **options))
-
-    threads = [threading.Thread(target=one) for _number in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        between()
-    finally:
-        for thread in threads:
-            thread.join()
-    assert len(results) == 2, "one of them crashed"
-    return results
-
-
 @pytest.mark.parametrize("start_lag", [0, 5])
 @pytest.mark.parametrize("style", ["error", "http_500", "queue", "parallel"])
 def test_run(module: Callable[..., ModuleRun], simulator: SimulatorProcess, style: str, start_lag: float) -> None:
@@ -55,7 +34,17 @@ def test_run(module: Callable[..., ModuleRun], simulator: SimulatorProcess, styl
     simulator.control.put_etl(ETL, state="ENDED", duration=15, run_when_running=style, start_lag=start_lag)
     # The first status answers wait for some real time, so that both look before either of them acts.
     simulator.control.fault({"exchange": "status"}, {"kind": "slow_after", "seconds": 0.8}, times=2)
-    results = both(module, action="run", start_timeout=20)
+    results: list[ModuleRun] = []
+
+    def one() -> None:
+        results.append(module("etl_action", action="run", etl_id=ETL, start_timeout=20))
+
+    threads = [threading.Thread(target=one) for _number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 2, "one of them crashed"
     posts = simulator.control.requests(exchange="run")
     executions = simulator.control.executions(ETL)
     assert len(posts) <= 2, "each of them asks at most once"
@@ -76,37 +65,6 @@ def test_run(module: Callable[..., ModuleRun], simulator: SimulatorProcess, styl
     for result in results:
         if not result.failed:
             assert "exit OK" in result["msg"]
-
-
-@pytest.mark.parametrize(
-    ("action", "etl", "outcome", "state"),
-    [
-        ("schedule", {"state": "ENDED"}, "scheduled", "WAITING"),
-        ("stop", {"state": "RUNNING", "duration": None}, "stopped", "ENDED"),
-        ("kill", {"state": "RUNNING", "duration": None}, "stopped", "ABORTED"),
-        ("run", {"state": "SERVICE_OFF", "kind": "service"}, "service_on", "SERVICE_ON"),
-    ],
-)
-def test_both_want_the_same(
-    module: Callable[..., ModuleRun],
-    simulator: SimulatorProcess,
-    action: str,
-    etl: dict[str, Any],
-    outcome: str,
-    state: str,
-) -> None:
-    """Time stands still until both requests have come, so that neither process sees what the other did."""
-    simulator.control.speed(0)
-    simulator.control.put_etl(ETL, **dict.fromkeys(("start_lag", "schedule_lag", "stop_lag", "kill_lag"), 5), **etl)
-
-    def have_come() -> None:
-        simulator.control.wait_until(lambda control: len(control.requests(exchange=action)) == 2, timeout=60)
-        simulator.control.advance(10)
-
-    results = both(module, have_come, action=action)
-    assert [result["etl"]["outcome"] for result in results] == [outcome, outcome]
-    assert simulator.control.status(ETL)["state"] == state
-    assert len(simulator.control.executions(ETL)) <= 1
 
 
 @pytest.mark.smoke

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import InitVar, dataclass, field
 from email.utils import formatdate
 from functools import partial
 from typing import Any, Callable, NamedTuple, Optional, Union
@@ -225,6 +226,7 @@ class Etl:
         return sum(1 for _moment, action in self.executed if action in actions)
 
 
+@dataclass
 class Model:
     """The service. C(handle) is what a FakeTransport wants.
 
@@ -236,54 +238,43 @@ class Model:
     :param outage: (from, to, fault): everything fails in this time, logins too, and nothing is carried out.
     """
 
-    def __init__(
-        self,
-        clock: FakeClock,
-        etls: dict[int, Behaviour],
-        reads: tuple[Optional[str], ...] = (),
-        writes: tuple[Optional[tuple[str, bool]], ...] = (),
-        outage: Optional[tuple[float, float, str]] = None,
-        refuse: tuple[str, ...] = (),
-        token_life: float = 900.0,
-        skew: float = 0.0,
-        latency: float = 0.05,
-        lags: tuple[float, ...] = (),
-        forms: tuple[Optional[str], ...] = (),
-        foreign: tuple[tuple[float, str], ...] = (),
-    ) -> None:
-        self.clock = clock
-        self._lags = lags
-        self._forms = forms
-        self._looks = 0
-        self.etls = {etl_id: Etl(etl_id, behaviour, clock, skew) for etl_id, behaviour in etls.items()}
-        self._reads = list(reads)
-        self._writes = list(writes)
-        self._outage = outage
-        self._refuse = refuse
-        self._token_life = token_life
-        self._skew = skew
-        self._latency = latency
+    clock: FakeClock
+    behaviours: InitVar[dict[int, Behaviour]]
+    reads: Sequence[Optional[str]] = ()
+    writes: Sequence[Optional[tuple[str, bool]]] = ()
+    outage: Optional[tuple[float, float, str]] = None
+    refuse: tuple[str, ...] = ()
+    token_life: float = 900.0
+    skew: float = 0.0
+    lags: tuple[float, ...] = (0.0,)
+    forms: tuple[Optional[str], ...] = (None,)
+    foreign: tuple[tuple[float, str], ...] = ()
+
+    def __post_init__(self, behaviours: dict[int, Behaviour]) -> None:
+        self.etls = {etl_id: Etl(etl_id, behaviour, self.clock, self.skew) for etl_id, behaviour in behaviours.items()}
         for etl in self.etls.values():
-            for moment, action in foreign:
+            for moment, action in self.foreign:
                 etl.somebody_else(moment, action)
-        self.logins = 0
+        self._reads, self._writes = list(self.reads), list(self.writes)
+        # Replicas answer in turn.
+        self._replicas = zip(itertools.cycle(self.lags or (0.0,)), itertools.cycle(self.forms or (None,)))
         self._tokens: dict[str, float] = {}
         #: The most ETLs that executed at the same time.
         self.widest = 0
 
     def handle(self, exchange: Exchange) -> Union[Answer, Exception]:
-        self.clock.pass_by(self._latency)
+        self.clock.pass_by(0.05)
         for etl in self.etls.values():
             etl.settle()
         self.widest = max(self.widest, sum(etl.executing for etl in self.etls.values()))
         result = self._answer(exchange)
         if isinstance(result, Answer) and "date" not in result.headers:
-            result.headers["date"] = formatdate(self.clock.wall() + self._skew, usegmt=True)
+            result.headers["date"] = formatdate(self.clock.wall() + self.skew, usegmt=True)
         return result
 
     def _answer(self, exchange: Exchange) -> Union[Answer, Exception]:
-        if self._outage and self._outage[0] <= self.clock.elapsed < self._outage[1]:
-            return self._fault(self._outage[2])
+        if self.outage and self.outage[0] <= self.clock.elapsed < self.outage[1]:
+            return self._fault(self.outage[2])
         if exchange.path.startswith("/ims/"):
             return self._log_in(exchange)
         token = exchange.headers.get("Authorization", "").partition("Bearer ")[2]
@@ -297,19 +288,14 @@ class Model:
             return answer(400, {"message": "ETL not found"})
         if action == "status":
             fault = self._reads.pop(0) if self._reads else None
-            return self._fault(fault) if fault else self._look(etl)
+            return self._fault(fault) if fault else etl.status(*next(self._replicas))
         return self._write(etl, action)
-
-    def _look(self, etl: Etl) -> Answer:
-        number, self._looks = self._looks, self._looks + 1
-        lag = self._lags[number % len(self._lags)] if self._lags else 0.0
-        return etl.status(lag, self._forms[number % len(self._forms)] if self._forms else None)
 
     def _write(self, etl: Etl, action: str) -> Union[Answer, Exception]:
         fault, executed = (self._writes.pop(0) if self._writes else None) or (None, True)
         if fault in NOT_EXECUTED:
             return self._fault(fault)
-        if action in self._refuse:
+        if action in self.refuse:
             return answer(200, {"task_execution_request_id": 0, "request_status": "ERROR"})
         request_id = etl.carry_out(action) if executed else 0
         if fault:
@@ -321,31 +307,18 @@ class Model:
             return answer(404)
         if (exchange.payload["access_key"], exchange.payload["access_secret_key"]) != (KEY, SECRET):
             return answer(401)
-        self.logins += 1
-        expires = self.clock.elapsed + self._token_life
-        token = jwt(self.logins, exp=self.clock.wall() + self._skew + self._token_life)
-        self._tokens[token] = expires
-        return answer(200, {"json_web_token": token, "token": f"refresh-token-number-{self.logins}"})
+        number = len(self._tokens) + 1
+        token = jwt(number, exp=self.clock.wall() + self.skew + self.token_life)
+        self._tokens[token] = self.clock.elapsed + self.token_life
+        return answer(200, {"json_web_token": token, "token": f"refresh-token-number-{number}"})
 
     def _fault(self, fault: Optional[str]) -> Union[Answer, Exception]:
-        if fault == "no_connection":
-            return TransportError("https://helix.test refused the connection.", transient=True, remedy="Check url.")
-        if fault == "reset":
-            return TransportError(
-                "The connection to https://helix.test was closed before an answer came.",
-                transient=True,
-                maybe_done=True,
-                remedy="Try again in a moment.",
-            )
-        if fault == "slow":
-            self.clock.pass_by(30.0)
-            return TransportError(
-                "No complete answer from https://helix.test within 30 s.",
-                kind="timeout",
-                transient=True,
-                maybe_done=True,
-                remedy="Raise request_timeout.",
-            )
+        lost: dict[str, dict[str, Any]] = {"no_connection": {}, "reset": {"maybe_done": True}}
+        lost["slow"] = {"maybe_done": True, "kind": "timeout"}
+        if fault in lost:
+            self.clock.pass_by(30.0 if fault == "slow" else 0.0)
+            told = f"No answer from https://helix.test ({fault})."
+            return TransportError(told, transient=True, remedy="Try again in a moment.", **lost[fault])
         answers = {
             "429_wait": answer(429, Retry_After="20"),
             "html": answer(200, text="<html><title>Sign in</title></html>"),
@@ -359,7 +332,7 @@ class Model:
         return answer(int(fault or 0), text="")
 
 
-OF_MODEL = {*inspect.signature(Model).parameters} - {"clock", "etls"}
+OF_MODEL = {*inspect.signature(Model).parameters} - {"clock", "behaviours"}
 OF_WORLD = {*OF_MODEL, *inspect.signature(Behaviour).parameters}
 
 

@@ -99,6 +99,7 @@ def test_what_proves_a_newer_run(before, after, since, expected):
 
 def test_any_time_is_news_for_an_etl_that_never_ran():
     assert EtlStatus("WAITING", "OK", T1).executed_since(EtlStatus("WAITING"), REQUESTED)
+    assert not EtlStatus("WAITING", "OK", T1).executed_since(EtlStatus("WAITING", "OK"), REQUESTED)
     assert EtlStatus("ENDED", "OK", T1).executed_since(EtlStatus(NEVER))
     assert not EtlStatus("ENDED", "OK", T0).executed_since(EtlStatus(NEVER), REQUESTED)
 
