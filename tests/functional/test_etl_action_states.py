@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every action in every state: what is sent, what is returned, what check mode and the second run say; etl_wait."""
+"""Every action in every state: whether a request is sent, what is returned, check mode, and a second time; etl_wait."""
 
 from __future__ import annotations
 
@@ -31,11 +31,8 @@ STATES: dict[str, dict[str, Any]] = {
 #: state that nobody knows because of a stop, so those tasks fail.
 _NOTHING, _TIMED_OUT = ("-nothing_to_do", "-nothing_to_do"), ("timed_out", "timed_out")
 _RUN, _ON = ("succeeded", "succeeded"), ("service_on", "-nothing_to_do")
-_ARMED, _STOPPED, _OFF = (
-    ("scheduled", "-nothing_to_do"),
-    ("stopped", "-nothing_to_do"),
-    ("service_off", "-nothing_to_do"),
-)
+_ARMED, _STOPPED = ("scheduled", "-nothing_to_do"), ("stopped", "-nothing_to_do")
+_OFF = ("service_off", "-nothing_to_do")
 _TABLE: dict[str, list[tuple[str, str]]] = {
     "run": [_RUN, _RUN, _RUN, _RUN, ("-succeeded", "succeeded"), _NOTHING, _ON, _RUN],
     "schedule": [_ARMED, _ARMED, _ARMED, _NOTHING, _NOTHING, _NOTHING, _ON, _ARMED],
@@ -76,33 +73,6 @@ def test_check_mode_and_twice(library: InProcess, action: str, state: str) -> No
         library.clock.sleep(2)
 
 
-def test_what_is_sent(library: InProcess) -> None:
-    """Address, headers and body of every request."""
-    library.control.configure(strict_content_type="all", stop_body="refused", run_body="strict")
-    library.control.put_etl(ETL, name="Nightly", state="ENDED")
-    library(action="run", etl_name="Nightly", run_execution_properties={"general.log.level": 10, "full": True, "x": ""})
-    library(action="schedule", etl_id=ETL)
-    library(action="kill", etl_id=ETL)
-    library.control.start(ETL, duration=100)
-    library(action="stop", etl_id=ETL)
-    requests = library.control.requests()
-    assert {entry["accept"] for entry in requests} == {"application/json"}
-    assert {entry["content_type"] for entry in requests} == {"application/json"}
-    assert all(entry["status"] == 200 for entry in requests), requests
-    assert all(entry["has_authorization"] for entry in requests if entry["exchange"] != "login")
-    base = "/opt/api/v1/backend/etls/"
-    assert {entry["path"] for entry in requests if entry["exchange"] == "list"} == {base}
-    for exchange in ("status", "run", "schedule", "stop", "kill"):
-        method = "GET" if exchange == "status" else "POST"
-        asked = {(entry["method"], entry["path"]) for entry in requests if entry["exchange"] == exchange}
-        assert asked == {(method, f"{base}{ETL}/{exchange}")}
-    bodies = {entry["exchange"]: entry["body"] for entry in requests if entry["exchange"] in ("run", "schedule")}
-    texts = {"general.log.level": "10", "full": "true", "x": ""}
-    assert bodies == {"run": {"run_execution_properties": texts}, "schedule": {"run_execution_properties": {}}}
-    (execution,) = [e for e in library.control.executions(ETL) if e["cause"] != "external"]
-    assert execution["properties"] == texts
-
-
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
@@ -133,11 +103,3 @@ def test_waiting_for_a_run_of_an_earlier_task(library: InProcess, stamps: str, p
     assert (done.outcome, done.failed, done.changed) == ("succeeded", False, False), done["msg"]
     (execution,) = library.control.executions(ETL)
     assert execution["ended_at"] is not None, "it succeeded before the end"
-
-
-def test_a_service_is_finished_when_it_is_off(library: InProcess) -> None:
-    library.control.put_etl(ETL, kind="service", state="SERVICE_ON")
-    library.clock.at(30, lambda: library.control.finish(ETL))
-    done = library("etl_wait", etl_id=ETL)
-    assert (done.outcome, done.failed) == ("service_off", False)
-    assert 30 <= done.seconds < 40

@@ -33,21 +33,6 @@ def test_thirty(library: InProcess) -> None:
     assert 75 < done.seconds < 130
 
 
-def test_the_gateway_goes_away_under_many(library: InProcess) -> None:
-    """All of them lose polls at the same time, the token expires meanwhile; nothing is started twice."""
-    ids = list(range(1, 13))
-    library.control.configure(token_life=60)
-    for etl_id in ids:
-        library.control.put_etl(etl_id, duration=200, run_when_running="parallel")
-    library.clock.at(50, lambda: library.control.outage(40, "reset"))
-    library.clock.at(150, lambda: library.control.outage(40, "502"))
-    done = library(action="run", etl_id=ids, max_parallel=12)
-    assert done.outcomes == ["succeeded"] * 12, done["msg"]
-    counters = library.control.counters()
-    assert counters["launches_by_etl"] == dict.fromkeys(ids, 1)
-    assert counters["logins"] + counters["refreshes"] < 30, "they share one token"
-
-
 def test_the_states_of_a_hundred(library: InProcess) -> None:
     for etl_id in range(1, 101):
         library.control.put_etl(etl_id, state="ENDED")

@@ -29,6 +29,7 @@ from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.s
     Task,
     answer,
     jwt,
+    readable,
 )
 
 EXECUTING = ("RUNNING", "SERVICE_ON")
@@ -414,6 +415,7 @@ def check(told: Story) -> None:
     entry = w.act(**{name: value for name, value in told.given.items() if name not in OF_WORLD})
     assert ": ".join(filter(None, (claim(entry), " ".join(w.task.posts)))) == told.end, (told.given, entry["msg"])
     assert w.etl.launches("run", "schedule") <= 1
+    readable(entry["msg"])
     for word in told.words:
         assert word in entry["msg"]
     warning = facts.pop("warning", None)

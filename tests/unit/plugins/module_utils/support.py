@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import math
+import re
 import threading
 from typing import Any, Callable, NamedTuple, Optional, Union
 from unittest import mock
@@ -48,6 +49,15 @@ def filled_in(name: str, **options: Any) -> dict[str, Any]:
 ACT = filled_in("etl_action", action="run", etl_id=[321], details="full")
 WAIT = filled_in("etl_wait", etl_id=[321], details="full")
 INFO = filled_in("etl_info")
+
+
+def readable(text: str) -> str:
+    """A message about ETL 321 in whole sentences."""
+    assert "321" in text
+    assert not re.search(r"\bNone\b|\bnan\b|\binf\b|[{}]|  |\.\.|\s\.|\( ", text), text
+    assert text[0].isupper()
+    assert text.endswith((".", "…")), text
+    return text
 
 
 class FakeClock(Clock):

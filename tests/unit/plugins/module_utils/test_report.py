@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _report as report
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
@@ -19,6 +17,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._plan import Policy
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._report import Record, Request
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import EtlStatus
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import readable
 
 NAMES = (None, "Nightly import")
 ENDED = EtlStatus("ENDED", "OK", "2026-11-22T01:00:00Z")
@@ -36,45 +35,6 @@ def record(name=None, **facts):
 
 def request(action="run", **facts):
     return Request(action, 2.0, **facts)
-
-
-def readable(text):
-    assert "ETL 321" in text
-    assert not re.search(r"\bNone\b|\bnan\b|\{|\}|  |\.\.|\s\.|\( ", text), text
-    assert text[0].isupper()
-    assert text.endswith(".")
-    return text
-
-
-@pytest.mark.parametrize(
-    ("action", "outcomes"),
-    [
-        ("run", "succeeded warning accepted fresh service_on would_run"),
-        ("schedule", "nothing_to_do scheduled"),
-        ("stop", "accepted service_off stopped"),
-        ("kill", "stopped would_kill"),
-        ("wait", "succeeded executing idle"),
-    ],
-)
-@pytest.mark.parametrize(
-    "facts",
-    [
-        {},
-        {"attached": True},
-        {"joined": "It was requested for host a."},
-        {"evidence": "adopted"},
-        {"escalated": True},
-        {"request": request(request_id=21359)},
-        {"ending": request("kill", accepted=True)},
-    ],
-)
-def test_every_good_end_is_a_sentence(action, outcomes, facts):
-    for outcome in outcomes.split():
-        for name in NAMES:
-            for before in (ENDED, RUNNING, NEVER, EtlStatus("WAITING", "OK", "2026-11-22T01:00:00Z")):
-                seen = LATER if outcome in ("succeeded", "warning") else before
-                p = record(name, outcome=outcome, before=before, seen=seen, reason="it is scheduled already", **facts)
-                assert ("Nightly import" in readable(report.describe(p, action))) == (name is not None)
 
 
 PROBLEMS = {
