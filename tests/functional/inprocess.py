@@ -125,10 +125,6 @@ class Done:
         """The outcome of the single ETL; None if the task failed before it addressed one."""
         return self.result["etl"]["outcome"] if "etl" in self.result else None
 
-    @property
-    def outcomes(self) -> list[str]:
-        return [entry["outcome"] for entry in self.result["etls"]]
-
 
 class InProcess:
     """Modules in this process: `run("etl_action", action="run", etl_id=321)`."""

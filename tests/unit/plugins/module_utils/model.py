@@ -75,7 +75,6 @@ class Behaviour:
 class Run:
     """One execution that really took place."""
 
-    ours: bool
     started: float
     ended: Optional[float] = None
     exit_code: Optional[str] = None
@@ -111,10 +110,10 @@ class Etl:
             self.stamp = rfc3339(self.clock.wall() + self.skew - b.initial_age)
         self._remember(-1e9)
         if b.initial == "RUNNING":
-            self._begin(0.0, Run(ours=False, started=0.0), b.left)
+            self._begin(0.0, Run(0.0), b.left)
             self._remember(0.0)
         if b.initial == "WAITING" and b.self_start is not None:
-            self._at(b.self_start, lambda t: self._begin(t, Run(ours=False, started=t), b.duration))
+            self._at(b.self_start, lambda t: self._begin(t, Run(t), b.duration))
 
     def _at(self, moment: float, event: Callable[[float], None]) -> None:
         self._events.append((moment, next(self._count), event))
@@ -133,7 +132,7 @@ class Etl:
     def somebody_else(self, moment: float, action: str) -> None:
         """Another client starts or kills a run at this moment."""
         if action == "run":
-            self._at(moment, lambda t: self._begin(t, Run(ours=False, started=t), self.behaviour.duration))
+            self._at(moment, lambda t: self._begin(t, Run(t), self.behaviour.duration))
         else:
             self._at(moment, lambda t: self._halt(t, action))
 
@@ -176,21 +175,15 @@ class Etl:
         now, b = self.clock.elapsed, self.behaviour
         self.executed.append((now, action))
         service = b.kind == "service"
-        if action == "run" and b.starts:
-            if service:
-                self._at(now + b.start_lag, lambda t: self._service("SERVICE_ON"))
-            else:
-                self._at(now + b.start_lag, lambda t: self._begin(t, Run(ours=True, started=t), b.duration))
-        elif action == "schedule" and b.starts:
-            self._at(now + b.start_lag, lambda t: self._arm())
-        elif action in ("stop", "kill"):
+        if action in ("stop", "kill"):
             lag = b.kill_lag if action == "kill" else b.stop_lag
             if lag is not None:
                 self._at(now + lag, lambda t: self._halt(t, action))
+        elif b.starts and action == "run" and not service:
+            self._at(now + b.start_lag, lambda t: self._begin(t, Run(t), b.duration))
+        elif b.starts:
+            self._at(now + b.start_lag, lambda t: self._arm())
         return -1 if service else 20000 + len(self.executed)
-
-    def _service(self, state: str) -> None:
-        self.state = state
 
     def _arm(self) -> None:
         if self.current is None:

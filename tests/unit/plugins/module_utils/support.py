@@ -211,8 +211,6 @@ class Task:
         self.clock = clock
         self.warnings: list[str] = []
         self.transports: list[FakeTransport] = []
-        #: What the action plugin would get to know.
-        self.events: list[dict[str, Any]] = []
         self._handler = handler
 
     def act(self, *, check_mode: bool = False, **options: Any) -> dict[str, Any]:
@@ -230,7 +228,6 @@ class Task:
         with (
             mock.patch.object(_actions, "connect", self._connect),
             mock.patch.object(etl_info, "connect", self._connect),
-            mock.patch.object(channel, "tell", self.events.append),
         ):
             return work(options, host)
 
