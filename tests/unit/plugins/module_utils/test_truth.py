@@ -274,7 +274,7 @@ STORIES = {
         given(duration=1e5, token_life=120.0, wait_timeout=90000),
         "request 20001",
         "use etl_wait with this result's etls as baseline",
-        below=600,
+        below=520,
         error="authentication",
         before=lambda w, exchange: answer(401) if w.clock.elapsed > 500 and "/login" in exchange.path else None,
     ),
