@@ -111,6 +111,11 @@ STORIES = {
     "a foreign run before the request": story(
         "failed changed failed: run", given(start_lag=200, duration=20, exit_code="ERROR", initial_age=5), look=looks(1)
     ),
+    "RUNNING of a foreign run that ended before the request": story(
+        "not_started changed failed: run",
+        given(**NO_START, initial_age=5),
+        look=lambda w, number: shown("ENDED" if number == 1 else "RUNNING") if number < 3 else None,
+    ),
     **{
         f"an old end is no {action}": story(
             f"timed_out changed failed: {action}",
