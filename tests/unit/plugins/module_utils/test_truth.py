@@ -206,6 +206,12 @@ STORIES = {
         given(**RUNNING, stop_lag=None, action="stop", wait_timeout=200),
         look=lambda w, number: answer(204) if 2 <= number <= 21 else None,
     ),
+    "no value for half a minute is an end": story(
+        "stopped changed: stop",
+        given(**RUNNING, stop_lag=None, action="stop"),
+        above=30,
+        look=lambda w, number: answer(204) if number >= 2 else None,
+    ),
     "one look without a value does not end a run": story(
         "succeeded changed: run",
         given(duration=60),
