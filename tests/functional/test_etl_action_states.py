@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every action in every state: what is sent, what is returned, what the second run and check mode say."""
+"""Every action in every state: whether a request is sent, what is returned, check mode, and a second time; etl_wait."""
 
 from __future__ import annotations
 
@@ -31,11 +31,8 @@ STATES: dict[str, dict[str, Any]] = {
 #: state that nobody knows because of a stop, so those tasks fail.
 _NOTHING, _TIMED_OUT = ("-nothing_to_do", "-nothing_to_do"), ("timed_out", "timed_out")
 _RUN, _ON = ("succeeded", "succeeded"), ("service_on", "-nothing_to_do")
-_ARMED, _STOPPED, _OFF = (
-    ("scheduled", "-nothing_to_do"),
-    ("stopped", "-nothing_to_do"),
-    ("service_off", "-nothing_to_do"),
-)
+_ARMED, _STOPPED = ("scheduled", "-nothing_to_do"), ("stopped", "-nothing_to_do")
+_OFF = ("service_off", "-nothing_to_do")
 _TABLE: dict[str, list[tuple[str, str]]] = {
     "run": [_RUN, _RUN, _RUN, _RUN, ("-succeeded", "succeeded"), _NOTHING, _ON, _RUN],
     "schedule": [_ARMED, _ARMED, _ARMED, _NOTHING, _NOTHING, _NOTHING, _ON, _ARMED],
@@ -43,126 +40,66 @@ _TABLE: dict[str, list[tuple[str, str]]] = {
     "kill": [_NOTHING, _NOTHING, _NOTHING, _STOPPED, _STOPPED, _OFF, _NOTHING, _TIMED_OUT],
 }
 EXPECTED = {(action, state): ends for action, row in _TABLE.items() for state, ends in zip(STATES, row)}
-ACTIONS = ("run", "schedule", "stop", "kill")
-CELLS = [(action, state) for action in ACTIONS for state in STATES]
 
 
-@pytest.mark.parametrize(("action", "state"), CELLS)
-def test_twice(library: InProcess, action: str, state: str) -> None:
-    library.control.put_etl(ETL, **STATES[state])
-    shown = None if state == "none" else state
-    for expected in EXPECTED[action, state]:
-        number = len(library.control.requests())
-        done = library(action=action, etl_id=ETL, wait_timeout=600, diff=True)
-        outcome = expected.lstrip("-")
-        assert done.outcome == outcome, done["msg"]
-        assert_documented("etl_action", done.result)
-        sent = library.control.requests(since=number, write=True)
-        assert len(sent) == (0 if expected.startswith("-") else 1)
-        assert done.changed is (not expected.startswith("-"))
-        assert done.failed is (outcome == "timed_out")
-        assert str(ETL) in done["msg"]
-        assert done.etl["before"]["status"] == (shown or done.etl["before"]["status"])
-        assert done["diff"] == {"before": done.etl["before"], "after": done.etl["after"]}
-        truth = library.control.status(ETL)
-        assert done.etl["after"] == {
-            "status": truth["state"],
-            "exit_code": truth["exit_code"],
-            "last_exec_ts": truth["last_exec_ts"],
-        }
-        if not done.changed:
-            assert done.etl["task_execution_request_id"] is None
-            assert done.etl["started_at"] is None
-        shown = None
-        library.clock.sleep(2)
-
-
-@pytest.mark.parametrize(("action", "state"), CELLS)
-def test_check_mode(library: InProcess, action: str, state: str) -> None:
-    library.control.put_etl(ETL, **STATES[state])
-    before = library.control.status(ETL)
-    first = EXPECTED[action, state][0]
+@pytest.mark.parametrize(("action", "state"), EXPECTED)
+def test_check_mode_and_twice(library: InProcess, action: str, state: str) -> None:
+    control = library.control
+    control.put_etl(ETL, **STATES[state])
+    before = control.status(ETL)
     done = library(action=action, etl_id=ETL, check=True, diff=True)
-    assert not done.failed
-    assert library.control.counters()["writes"] == 0
-    assert library.control.status(ETL) == before
     assert_documented("etl_action", done.result)
-    if first.startswith("-"):
-        assert (done.outcome, done.changed) == ("nothing_to_do", False)
-        assert done["diff"]["before"] == done["diff"]["after"]
-    else:
-        assert (done.outcome, done.changed) == (f"would_{action}", True)
-        assert done["diff"]["before"] != done["diff"]["after"]
-    assert done.etl["task_execution_request_id"] is None
+    is_needed = not EXPECTED[action, state][0].startswith("-")
+    assert (done.outcome, done.changed) == (f"would_{action}" if is_needed else "nothing_to_do", is_needed)
+    assert (done["diff"]["before"] != done["diff"]["after"]) == is_needed
+    assert control.counters()["writes"] == 0
+    assert control.status(ETL) == before
     # "No value" is confirmed for five seconds.
     assert done.seconds <= (5 if state == "none" else 1), "check mode does not wait"
 
-
-def test_what_is_sent(library: InProcess) -> None:
-    """Address, headers and body of every request."""
-    library.control.configure(strict_content_type="all", stop_body="refused", run_body="strict")
-    library.control.put_etl(ETL, name="Nightly", state="ENDED")
-    library(action="run", etl_name="Nightly", run_execution_properties={"general.log.level": 10, "full": True, "x": ""})
-    library(action="schedule", etl_id=ETL)
-    library(action="kill", etl_id=ETL)
-    library.control.start(ETL, duration=100)
-    library(action="stop", etl_id=ETL)
-    requests = library.control.requests()
-    assert {entry["accept"] for entry in requests} == {"application/json"}
-    assert {entry["content_type"] for entry in requests} == {"application/json"}
-    assert all(entry["status"] == 200 for entry in requests), requests
-    assert all(entry["has_authorization"] for entry in requests if entry["exchange"] != "login")
-    base = "/opt/api/v1/backend/etls/"
-    assert {entry["path"] for entry in requests if entry["exchange"] == "list"} == {base}
-    for exchange in ("status", *ACTIONS):
-        method = "GET" if exchange == "status" else "POST"
-        asked = {(entry["method"], entry["path"]) for entry in requests if entry["exchange"] == exchange}
-        assert asked == {(method, f"{base}{ETL}/{exchange}")}
-    bodies = {entry["exchange"]: entry["body"] for entry in requests if entry["exchange"] in ("run", "schedule")}
-    texts = {"general.log.level": "10", "full": "true", "x": ""}
-    assert bodies == {"run": {"run_execution_properties": texts}, "schedule": {"run_execution_properties": {}}}
-    (execution,) = [e for e in library.control.executions(ETL) if e["cause"] != "external"]
-    assert execution["properties"] == texts
+    for number, expected in enumerate(EXPECTED[action, state]):
+        outcome, sent = expected.lstrip("-"), control.counters()["writes"]
+        done = library(action=action, etl_id=ETL, wait_timeout=600, diff=True)
+        assert_documented("etl_action", done.result)
+        assert (done.outcome, done.failed) == (outcome, outcome == "timed_out"), done["msg"]
+        assert done.changed is (not expected.startswith("-"))
+        assert control.counters()["writes"] - sent == done.changed
+        assert (done.etl["task_execution_request_id"] is None) == (done.etl["started_at"] is None) == (not done.changed)
+        assert number or done.etl["before"]["status"] == before["state"]
+        truth = control.status(ETL)
+        after = {"status": truth["state"], "exit_code": truth["exit_code"], "last_exec_ts": truth["last_exec_ts"]}
+        assert done["diff"] == {"before": done.etl["before"], "after": after}
+        assert done.etl["after"] == after
+        library.clock.sleep(2)
 
 
-@pytest.mark.parametrize("style", ["json_null", "absent", "empty_string", "204_empty", "null"])
-def test_every_way_to_say_that_there_is_no_state(library: InProcess, style: str) -> None:
-    library.control.configure(none_style=style)
-    library.control.put_etl(ETL)
-    assert library(action="stop", etl_id=ETL).outcome == "nothing_to_do"
-    done = library(action="run", etl_id=ETL)
-    assert done.outcome == "succeeded"
-    assert done.etl["before"] == {"status": None, "exit_code": None, "last_exec_ts": None}
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("etl_action", {"etl_id": 1}, "missing required arguments: action"),
+        ("etl_action", {"action": "run"}, "one of the following is required: etl_id, etl_name"),
+        ("etl_action", {"action": "restart", "etl_id": 1}, "value of action must be one of"),
+        ("etl_action", {"action": "run", "etl_id": 1, "etl_name": "x"}, "mutually exclusive"),
+        ("etl_info", {"etl_id": 1, "etl_name": "x"}, "mutually exclusive"),
+        ("etl_wait", {"etl_id": 1, "etl_name": "x"}, "mutually exclusive"),
+    ],
+)
+def test_arguments_that_ansible_rejects(library: InProcess, name: str, options: dict[str, Any], words: str) -> None:
+    assert words in library(name, **options)["msg"]
+    assert library.control.requests() == []
 
 
-def test_twice_within_a_second(library: InProcess) -> None:
-    """Times are whole seconds: the second of two very short runs must not be overlooked, nor taken for the first."""
-    library.control.put_etl(ETL, duration=0.05)
-    for count in (1, 2, 3):
-        done = library(action="run", etl_id=ETL, start_timeout=30)
-        assert done.outcome == "succeeded", done["msg"]
-        assert len(library.control.executions(ETL)) == count
-
-
-def test_the_entry_tells_the_whole_story(library: InProcess) -> None:
-    library.control.put_etl(ETL, state="ENDED", duration=20, start_lag=5)
-    done = library(action="run", etl_id=ETL, run_execution_properties={"a": True, "b": 10, "c": "x", "d": 1.5})
-    entry = done.etl
-    assert done["etls"] == [entry]
-    assert entry["before"]["status"] == entry["after"]["status"] == "ENDED"
-    assert entry["before"]["last_exec_ts"] < entry["after"]["last_exec_ts"]
-    assert entry["request_status"] == "OK"
-    assert isinstance(entry["task_execution_request_id"], int)
-    assert entry["evidence"] == "timestamp_changed"
-    assert [look["status"] for look in entry["timeline"]] == ["ENDED", "RUNNING", "ENDED"]
-    assert 25 <= entry["elapsed_seconds"] <= 30
-    assert entry["polls"] < 80
-    [execution] = library.control.executions(ETL)
-    assert execution["properties"] == {"a": "true", "b": "10", "c": "x", "d": "1.5"}
-
-
-def test_a_state_that_nobody_knows_is_warned_of(library: InProcess) -> None:
-    library.control.put_etl(ETL, state="HIBERNATING")
-    done = library(action="stop", etl_id=ETL, wait=False)
-    assert done.outcome == "accepted"
-    assert any("HIBERNATING" in warning for warning in done.warnings)
+@pytest.mark.parametrize("stamps", ["start", "end"])
+@pytest.mark.parametrize("pause", [0, 30, 200])
+@pytest.mark.parametrize("state", ["ENDED", None, "RUNNING"])
+def test_waiting_for_a_run_of_an_earlier_task(library: InProcess, stamps: str, pause: float, state: str) -> None:
+    """Started, attached to, not yet started, running, long over: each is the execution that is meant."""
+    etl = {"state": state, "exit_code": "ERROR", "last_exec_age": 900} if state else {}
+    library.control.put_etl(ETL, **etl, exit="OK", duration=60, start_lag=10, ts_semantics=stamps)
+    started = library(action="run", etl_id=ETL, wait=False)
+    library.clock.sleep(pause)
+    done = library("etl_wait", etl_id=ETL, baseline=started["etls"])
+    assert_documented("etl_wait", done.result)
+    assert (done.outcome, done.failed, done.changed) == ("succeeded", False, False), done["msg"]
+    (execution,) = library.control.executions(ETL)
+    assert execution["ended_at"] is not None, "it succeeded before the end"

@@ -9,31 +9,25 @@ Each cell of the matrix is one whole run of `etl_action` with one fault in it. A
     G  green: it happened, and the task says so
     F  failed, and certainly nothing was done
     U  failed, and it says that it cannot know what became of it
-
-The table of all cells is written to .cache/reports/fault-matrix.txt.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
-import socket
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from functools import partial
 from typing import Any, Optional
 from unittest import mock
 
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Transport
 
-from tests.functional.inprocess import Done, InProcess
-from tests.functional.support import ROOT, assert_no_secret
+from tests.functional.inprocess import Done, InProcess, SimulatedClock
+from tests.functional.network.servers import RawServer, refusing_port
+from tests.functional.support import assert_no_secret
 
 pytest_plugins = ("tests.functional.inprocess",)
 
@@ -41,7 +35,6 @@ ETL = 321
 NAME = "Nightly import"
 #: Real seconds. A slow answer takes longer than the client has patience.
 PATIENCE, SLOW = 0.15, 0.3
-REPORT = ROOT / ".cache" / "reports" / "fault-matrix.txt"
 
 
 @dataclass(frozen=True)
@@ -61,23 +54,23 @@ class Row:
     at: Optional[float] = None
 
 
-LONG = {"duration": 60}
-SHORT_TOKENS = {"token_life": 40}
+RUNNING = {"state": "RUNNING", "duration": None}
+SHORT_TOKENS = {"token_life": 40, "refresh_mode": "absent"}
 ROWS = {
     "login": Row("login"),
-    "login while waiting": Row("login", etl=LONG, config={**SHORT_TOKENS, "refresh_mode": "absent"}, skip=1),
+    "login while waiting": Row("login", etl={"duration": 60}, config=SHORT_TOKENS, skip=1),
     "list": Row("list", options={"etl_name": NAME}),
     "status before": Row("status"),
     "POST run": Row("run"),
     "POST schedule": Row("schedule", "schedule"),
-    "POST stop": Row("stop", "stop", etl={"state": "RUNNING", "duration": None}),
-    "POST kill": Row("kill", "kill", etl={"state": "RUNNING", "duration": None}),
+    "POST stop": Row("stop", "stop", etl=RUNNING),
+    "POST kill": Row("kill", "kill", etl=RUNNING),
     "POST kill, waiting": Row("kill", "kill", etl={"state": "WAITING"}),
     "status, lag": Row("status", skip=1),
     "status, running": Row("status", at=4.0),
     "status, ended": Row("status", at=5.9),
     "status, scheduling": Row("status", "schedule", skip=1),
-    "status, stopping": Row("status", "stop", etl={"state": "RUNNING", "duration": None}, skip=1),
+    "status, stopping": Row("status", "stop", etl=RUNNING, skip=1),
 }
 COLUMNS: dict[str, dict[str, Any]] = {
     "refused": {},
@@ -85,20 +78,10 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "reset after": {"kind": "reset_after"},
     "400": {"kind": "status", "code": 400, "body": {"error": "Bad request"}},
     "400 empty": {"kind": "status", "code": 400},
-    "401": {"kind": "status", "code": 401},
-    "403": {"kind": "status", "code": 403},
-    "404": {"kind": "status", "code": 404},
-    "429": {"kind": "status", "code": 429},
-    "429 Retry-After": {"kind": "status", "code": 429, "retry_after": 7},
-    "500": {"kind": "status", "code": 500},
-    "502": {"kind": "status", "code": 502},
-    "503": {"kind": "status", "code": 503},
-    "503 Retry-After": {"kind": "status", "code": 503, "retry_after": 7},
-    "504": {"kind": "status", "code": 504},
-    "done, 500": {"kind": "accept_then_status", "code": 500},
-    "done, 502": {"kind": "accept_then_status", "code": 502},
+    **{f"{code}": {"kind": "status", "code": code} for code in (401, 403, 404, 429, 500, 502, 503, 504)},
+    **{f"{code} Retry-After": {"kind": "status", "code": code, "retry_after": 7} for code in (429, 503)},
+    **{f"done, {code}": {"kind": "accept_then_status", "code": code} for code in (500, 502, 504)},
     "done, 503 Retry-After": {"kind": "accept_then_status", "code": 503, "retry_after": 7},
-    "done, 504": {"kind": "accept_then_status", "code": 504},
     "HTML": {"kind": "html_200"},
     "done, HTML": {"kind": "html_200", "work": True},
     "cut JSON": {"kind": "cut_json"},
@@ -148,58 +131,29 @@ def expected_once(row_name: str, column: str) -> str:
     return "G"  # done, or certainly not done and sent again; stop and kill may be repeated in any case
 
 
-class Trap:
+@pytest.fixture(scope="session")
+def trap() -> Iterator[RawServer]:
     """The other host of a redirect: remembers what came."""
-
-    def __init__(self) -> None:
-        trap = self
-        self.requests: list[str] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def handle_one_request(self) -> None:
-                trap.requests.append(self.rfile.readline().decode("latin-1"))
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://localhost:{self._server.server_port}/"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture(scope="session")
-def trap() -> Iterator[Trap]:
-    trap = Trap()
-    yield trap
-    trap.close()
-
-
-@pytest.fixture(scope="session")
-def closed_port() -> Iterator[int]:
-    """A port on which nobody listens: it is bound, so that nobody else takes it."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
+    with RawServer(b"") as trap:
+        yield trap
 
 
 @contextlib.contextmanager
-def refused_connections(row: Row, times: int, port: int, clock_now: Any) -> Iterator[None]:
+def refused_connections(row: Row, times: int, clock: SimulatedClock) -> Iterator[None]:
     """Send the requests of an exchange to a closed port: the kernel refuses them."""
-    endings = {"login": "/login", "list": "/etls/"}
-    ending = endings.get(row.exchange, f"/{row.exchange}")
+    ending = "/etls/" if row.exchange == "list" else f"/{row.exchange}"
     counts = {"seen": 0, "hit": 0}
     once = Transport.once
 
     def sometimes(self: Transport, method: str, url: str, *arguments: Any) -> Any:
-        if url.endswith(ending) and (row.at is None or clock_now() >= row.at):
+        if url.endswith(ending) and (row.at is None or clock.now() >= row.at):
             counts["seen"] += 1
             if counts["seen"] > row.skip and (times < 0 or counts["hit"] < times):
                 counts["hit"] += 1
                 url = f"http://127.0.0.1:{port}{ending}"
         return once(self, method, url, *arguments)
 
-    with mock.patch.object(Transport, "once", sometimes):
+    with refusing_port() as port, mock.patch.object(Transport, "once", sometimes):
         yield
     assert counts["hit"] > 0, "the fault did not take place"
 
@@ -211,7 +165,6 @@ class Cell:
     mine: list[dict[str, Any]]
     accepted: int
     truth: dict[str, Any]
-    hits: int
 
     @property
     def verdict(self) -> str:
@@ -220,15 +173,14 @@ class Cell:
         return "F" if self.done.outcome in (None, "failed") else "U"
 
 
-def run_cell(library: InProcess, row: Row, column: str, times: int, trap: Trap, closed_port: int) -> Cell:
+def run_cell(library: InProcess, row: Row, column: str, times: int, trap: RawServer) -> Cell:
     control, clock = library.control, library.clock
     control.configure(**row.config)
     # A second run would be executed beside the first, or after it: each launch shows.
     etl = {"name": NAME, "state": "ENDED", "start_lag": 2, "duration": 4, "run_when_running": "parallel", **row.etl}
     control.put_etl(ETL, **etl)
-    fault = {**COLUMNS[column]}
-    if column.startswith("other host"):
-        fault["location"] = trap.url
+    elsewhere = {"location": f"http://localhost:{trap.port}/"} if column.startswith("other host") else {}
+    fault = {**COLUMNS[column], **elsewhere}
     slow = "slow" in column
     options = {
         "action": row.action,
@@ -239,33 +191,19 @@ def run_cell(library: InProcess, row: Row, column: str, times: int, trap: Trap, 
         **row.options,
     }
     clock.linger = 2 * SLOW if slow and row.exchange in ("run", "schedule", "stop", "kill") else 0.0
-    trouble: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     if column == "refused":
-        trouble = refused_connections(row, times, closed_port, clock.now)
+        with refused_connections(row, times, clock):
+            done = library("etl_action", **options)
     else:
-
-        def happens() -> None:
-            control.fault({"exchange": row.exchange}, fault, skip=row.skip, times=times)
-
-        if row.at is None:
-            happens()
-        else:
-            clock.at(row.at, happens)
-    with trouble:
+        set_fault = partial(control.fault, {"exchange": row.exchange}, fault, skip=row.skip, times=times)
+        clock.at(row.at, set_fault) if row.at else set_fault()
         done = library("etl_action", **options)
+        assert sum(rule["hits"] for rule in control.faults()) > 0, "the fault did not take place"
     if slow:
         time.sleep(SLOW)  # what the client gave up may still be carried out
     control.advance(60)
-    hits = 1 if column == "refused" else sum(rule["hits"] for rule in control.faults())
-    counters = control.counters()
-    return Cell(
-        column=column,
-        done=done,
-        mine=[e for e in control.executions(ETL) if isinstance(e["cause"], int)],
-        accepted=counters["accepted_by_etl"].get(ETL, 0),
-        truth=control.status(ETL),
-        hits=hits,
-    )
+    mine = [e for e in control.executions(ETL) if isinstance(e["cause"], int)]
+    return Cell(column, done, mine, control.counters()["accepted_by_etl"].get(ETL, 0), control.status(ETL))
 
 
 def check_truth(cell: Cell, row: Row) -> None:
@@ -314,47 +252,7 @@ def check_words(cell: Cell) -> None:
         assert "request" in message, message
 
 
-@pytest.fixture(scope="session")
-def results() -> Iterator[dict[tuple[str, str, int], str]]:
-    """The cells of this process. They are added to those of the other processes of this test run, and printed."""
-    mine: dict[tuple[str, str, int], str] = {}
-    yield mine
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    data = REPORT.with_suffix(".json")
-    with data.open("a+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        text = file.read()
-        known = json.loads(text) if text else {}
-        run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-        if known.get("run") != run:
-            known = {"run": run, "cells": []}
-        known["cells"] += [[*place, verdict] for place, verdict in mine.items()]
-        file.truncate(0)
-        json.dump(known, file)
-        REPORT.write_text(table({(r, c, t): v for r, c, t, v in known["cells"]}), encoding="utf-8")
-
-
-TIMES = (1, 3, -1)
 TITLES = {1: "once", 3: "three times", -1: "for ever"}
-
-
-def table(cells: dict[tuple[str, str, int], str]) -> str:
-    """The matrix for people: a letter for each number of faults (once, three times, for ever)."""
-    names = list(ROWS)
-    lines = [
-        "Every exchange x every fault. G green and true, F failed and certainly nothing done, U failed and unknown.",
-        f"Three letters: the fault came {', '.join(TITLES[t] for t in TIMES)}; '-' where that was not tried.",
-        "",
-    ]
-    lines += [f"{' ' * 23}{'|   ' * index}+-- {name}" for index, name in enumerate(names)]
-    for column in COLUMNS:
-        letters = ["".join(cells.get((name, column, times), "-") for times in TIMES) for name in names]
-        lines.append(f"{column:<22} {' '.join(letters)}")
-    counts = Counter(cells.values())
-    parts = ", ".join(f"{counts[letter]} {letter}" for letter in "GFU")
-    lines += ["", f"{len(cells)} cells: {parts}; none started twice, none told an untruth."]
-    return "\n".join(lines) + "\n"
 
 
 def _is_tried(row: Row, column: str, times: int) -> bool:
@@ -370,38 +268,27 @@ def _is_tried(row: Row, column: str, times: int) -> bool:
 QUICK = ("refused", "reset before", "reset after", "401", "429 Retry-After", "500", "done, 502", "done, HTML", "empty")
 
 
-def _marks(column: str, times: int) -> list[pytest.MarkDecorator]:
-    return [] if times == 1 and column in QUICK else [pytest.mark.full]
-
-
 def _cells() -> list[Any]:
     return [
-        pytest.param(row, column, times, id=f"{row}-{column}-{TITLES[times]}", marks=_marks(column, times))
+        pytest.param(
+            *(row, column, times),
+            id=f"{row}-{column}-{TITLES[times]}",
+            marks=[] if times == 1 and column in QUICK else [pytest.mark.full],
+        )
         for row in ROWS
         for column in COLUMNS
-        for times in TIMES
+        for times in TITLES
         if _is_tried(ROWS[row], column, times)
     ]
 
 
 @pytest.mark.parametrize(("row_name", "column", "times"), _cells())
-def test_fault(
-    row_name: str,
-    column: str,
-    times: int,
-    library: InProcess,
-    trap: Trap,
-    closed_port: int,
-    results: dict[tuple[str, str, int], str],
-) -> None:
+def test_fault(row_name: str, column: str, times: int, library: InProcess, trap: RawServer) -> None:
     row = ROWS[row_name]
-    cell = run_cell(library, row, column, times, trap, closed_port)
-    results[row_name, column, times] = cell.verdict
-    told = f"{cell.verdict} {cell.done.outcome}: {cell.done['msg']}"
-    assert cell.hits > 0, "the fault did not take place"
+    cell = run_cell(library, row, column, times, trap)
     check_truth(cell, row)
     check_words(cell)
     assert_no_secret(json.dumps(cell.done.result), [library.simulator.access_secret_key])
     assert trap.requests == [], "something was sent to the other host"
     if times == 1:
-        assert cell.verdict == expected_once(row_name, column), told
+        assert cell.verdict == expected_once(row_name, column), f"{cell.done.outcome}: {cell.done['msg']}"

@@ -10,10 +10,13 @@ which requests it really carried out.
 
 from __future__ import annotations
 
+import inspect
 import itertools
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import InitVar, dataclass, field
 from email.utils import formatdate
-from typing import Any, Callable, Optional, Union
+from functools import partial
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import TransportError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer
@@ -26,6 +29,7 @@ from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.s
     Task,
     answer,
     jwt,
+    readable,
 )
 
 EXECUTING = ("RUNNING", "SERVICE_ON")
@@ -71,7 +75,6 @@ class Behaviour:
 class Run:
     """One execution that really took place."""
 
-    ours: bool
     started: float
     ended: Optional[float] = None
     exit_code: Optional[str] = None
@@ -107,10 +110,10 @@ class Etl:
             self.stamp = rfc3339(self.clock.wall() + self.skew - b.initial_age)
         self._remember(-1e9)
         if b.initial == "RUNNING":
-            self._begin(0.0, Run(ours=False, started=0.0), b.left)
+            self._begin(0.0, Run(0.0), b.left)
             self._remember(0.0)
         if b.initial == "WAITING" and b.self_start is not None:
-            self._at(b.self_start, lambda t: self._begin(t, Run(ours=False, started=t), b.duration))
+            self._at(b.self_start, lambda t: self._begin(t, Run(t), b.duration))
 
     def _at(self, moment: float, event: Callable[[float], None]) -> None:
         self._events.append((moment, next(self._count), event))
@@ -129,7 +132,7 @@ class Etl:
     def somebody_else(self, moment: float, action: str) -> None:
         """Another client starts or kills a run at this moment."""
         if action == "run":
-            self._at(moment, lambda t: self._begin(t, Run(ours=False, started=t), self.behaviour.duration))
+            self._at(moment, lambda t: self._begin(t, Run(t), self.behaviour.duration))
         else:
             self._at(moment, lambda t: self._halt(t, action))
 
@@ -172,21 +175,15 @@ class Etl:
         now, b = self.clock.elapsed, self.behaviour
         self.executed.append((now, action))
         service = b.kind == "service"
-        if action == "run" and b.starts:
-            if service:
-                self._at(now + b.start_lag, lambda t: self._service("SERVICE_ON"))
-            else:
-                self._at(now + b.start_lag, lambda t: self._begin(t, Run(ours=True, started=t), b.duration))
-        elif action == "schedule" and b.starts:
-            self._at(now + b.start_lag, lambda t: self._arm())
-        elif action in ("stop", "kill"):
+        if action in ("stop", "kill"):
             lag = b.kill_lag if action == "kill" else b.stop_lag
             if lag is not None:
                 self._at(now + lag, lambda t: self._halt(t, action))
+        elif b.starts and action == "run" and not service:
+            self._at(now + b.start_lag, lambda t: self._begin(t, Run(t), b.duration))
+        elif b.starts:
+            self._at(now + b.start_lag, lambda t: self._arm())
         return -1 if service else 20000 + len(self.executed)
-
-    def _service(self, state: str) -> None:
-        self.state = state
 
     def _arm(self) -> None:
         if self.current is None:
@@ -223,6 +220,7 @@ class Etl:
         return sum(1 for _moment, action in self.executed if action in actions)
 
 
+@dataclass
 class Model:
     """The service. C(handle) is what a FakeTransport wants.
 
@@ -234,54 +232,43 @@ class Model:
     :param outage: (from, to, fault): everything fails in this time, logins too, and nothing is carried out.
     """
 
-    def __init__(
-        self,
-        clock: FakeClock,
-        etls: dict[int, Behaviour],
-        reads: tuple[Optional[str], ...] = (),
-        writes: tuple[Optional[tuple[str, bool]], ...] = (),
-        outage: Optional[tuple[float, float, str]] = None,
-        refuse: tuple[str, ...] = (),
-        token_life: float = 900.0,
-        skew: float = 0.0,
-        latency: float = 0.05,
-        lags: tuple[float, ...] = (),
-        forms: tuple[Optional[str], ...] = (),
-        foreign: tuple[tuple[float, str], ...] = (),
-    ) -> None:
-        self.clock = clock
-        self._lags = lags
-        self._forms = forms
-        self._looks = 0
-        self.etls = {etl_id: Etl(etl_id, behaviour, clock, skew) for etl_id, behaviour in etls.items()}
-        self._reads = list(reads)
-        self._writes = list(writes)
-        self._outage = outage
-        self._refuse = refuse
-        self._token_life = token_life
-        self._skew = skew
-        self._latency = latency
+    clock: FakeClock
+    behaviours: InitVar[dict[int, Behaviour]]
+    reads: Sequence[Optional[str]] = ()
+    writes: Sequence[Optional[tuple[str, bool]]] = ()
+    outage: Optional[tuple[float, float, str]] = None
+    refuse: tuple[str, ...] = ()
+    token_life: float = 900.0
+    skew: float = 0.0
+    lags: tuple[float, ...] = (0.0,)
+    forms: tuple[Optional[str], ...] = (None,)
+    foreign: tuple[tuple[float, str], ...] = ()
+
+    def __post_init__(self, behaviours: dict[int, Behaviour]) -> None:
+        self.etls = {etl_id: Etl(etl_id, behaviour, self.clock, self.skew) for etl_id, behaviour in behaviours.items()}
         for etl in self.etls.values():
-            for moment, action in foreign:
+            for moment, action in self.foreign:
                 etl.somebody_else(moment, action)
-        self.logins = 0
+        self._reads, self._writes = list(self.reads), list(self.writes)
+        # Replicas answer in turn.
+        self._replicas = zip(itertools.cycle(self.lags or (0.0,)), itertools.cycle(self.forms or (None,)))
         self._tokens: dict[str, float] = {}
         #: The most ETLs that executed at the same time.
         self.widest = 0
 
     def handle(self, exchange: Exchange) -> Union[Answer, Exception]:
-        self.clock.pass_by(self._latency)
+        self.clock.pass_by(0.05)
         for etl in self.etls.values():
             etl.settle()
         self.widest = max(self.widest, sum(etl.executing for etl in self.etls.values()))
         result = self._answer(exchange)
         if isinstance(result, Answer) and "date" not in result.headers:
-            result.headers["date"] = formatdate(self.clock.wall() + self._skew, usegmt=True)
+            result.headers["date"] = formatdate(self.clock.wall() + self.skew, usegmt=True)
         return result
 
     def _answer(self, exchange: Exchange) -> Union[Answer, Exception]:
-        if self._outage and self._outage[0] <= self.clock.elapsed < self._outage[1]:
-            return self._fault(self._outage[2])
+        if self.outage and self.outage[0] <= self.clock.elapsed < self.outage[1]:
+            return self._fault(self.outage[2])
         if exchange.path.startswith("/ims/"):
             return self._log_in(exchange)
         token = exchange.headers.get("Authorization", "").partition("Bearer ")[2]
@@ -295,19 +282,14 @@ class Model:
             return answer(400, {"message": "ETL not found"})
         if action == "status":
             fault = self._reads.pop(0) if self._reads else None
-            return self._fault(fault) if fault else self._look(etl)
+            return self._fault(fault) if fault else etl.status(*next(self._replicas))
         return self._write(etl, action)
-
-    def _look(self, etl: Etl) -> Answer:
-        number, self._looks = self._looks, self._looks + 1
-        lag = self._lags[number % len(self._lags)] if self._lags else 0.0
-        return etl.status(lag, self._forms[number % len(self._forms)] if self._forms else None)
 
     def _write(self, etl: Etl, action: str) -> Union[Answer, Exception]:
         fault, executed = (self._writes.pop(0) if self._writes else None) or (None, True)
         if fault in NOT_EXECUTED:
             return self._fault(fault)
-        if action in self._refuse:
+        if action in self.refuse:
             return answer(200, {"task_execution_request_id": 0, "request_status": "ERROR"})
         request_id = etl.carry_out(action) if executed else 0
         if fault:
@@ -319,31 +301,18 @@ class Model:
             return answer(404)
         if (exchange.payload["access_key"], exchange.payload["access_secret_key"]) != (KEY, SECRET):
             return answer(401)
-        self.logins += 1
-        expires = self.clock.elapsed + self._token_life
-        token = jwt(self.logins, exp=self.clock.wall() + self._skew + self._token_life)
-        self._tokens[token] = expires
-        return answer(200, {"json_web_token": token, "token": f"refresh-token-number-{self.logins}"})
+        number = len(self._tokens) + 1
+        token = jwt(number, exp=self.clock.wall() + self.skew + self.token_life)
+        self._tokens[token] = self.clock.elapsed + self.token_life
+        return answer(200, {"json_web_token": token, "token": f"refresh-token-number-{number}"})
 
     def _fault(self, fault: Optional[str]) -> Union[Answer, Exception]:
-        if fault == "no_connection":
-            return TransportError("https://helix.test refused the connection.", transient=True, remedy="Check url.")
-        if fault == "reset":
-            return TransportError(
-                "The connection to https://helix.test was closed before an answer came.",
-                transient=True,
-                maybe_done=True,
-                remedy="Try again in a moment.",
-            )
-        if fault == "slow":
-            self.clock.pass_by(30.0)
-            return TransportError(
-                "No complete answer from https://helix.test within 30 s.",
-                kind="timeout",
-                transient=True,
-                maybe_done=True,
-                remedy="Raise request_timeout.",
-            )
+        lost: dict[str, dict[str, Any]] = {"no_connection": {}, "reset": {"maybe_done": True}}
+        lost["slow"] = {"maybe_done": True, "kind": "timeout"}
+        if fault in lost:
+            self.clock.pass_by(30.0 if fault == "slow" else 0.0)
+            told = f"No answer from https://helix.test ({fault})."
+            return TransportError(told, transient=True, remedy="Try again in a moment.", **lost[fault])
         answers = {
             "429_wait": answer(429, Retry_After="20"),
             "html": answer(200, text="<html><title>Sign in</title></html>"),
@@ -357,16 +326,22 @@ class Model:
         return answer(int(fault or 0), text="")
 
 
+OF_MODEL = {*inspect.signature(Model).parameters} - {"clock", "behaviours"}
+OF_WORLD = {*OF_MODEL, *inspect.signature(Behaviour).parameters}
+
+
 class World:
     """A model with one ETL, and tasks for it.
 
-    C(before) gets each request, and C(look) the number of each status request after the model has answered it. An
-    answer that they return takes the place of the model's.
+    Keywords are those of Behaviour and Model. C(before) gets each request, and C(look) the number of each status
+    request after the model has answered it. An answer that they return takes the place of the model's.
     """
 
-    def __init__(self, faults: Optional[dict[str, Any]] = None, **behaviour: Any) -> None:
+    def __init__(self, **keywords: Any) -> None:
+        faults = {name: value for name, value in keywords.items() if name in OF_MODEL}
+        behaviour = {name: value for name, value in keywords.items() if name not in OF_MODEL}
         self.clock = FakeClock()
-        self.model = Model(self.clock, {321: Behaviour(**behaviour)}, **(faults or {}))
+        self.model = Model(self.clock, {321: Behaviour(**behaviour)}, **faults)
         self.etl = self.model.etls[321]
         self.before: Callable[[Exchange], Any] = lambda exchange: None
         self.look: Callable[[int], Any] = lambda number: None
@@ -389,3 +364,62 @@ class World:
         """The entry of etl_wait, after the task with the result C(baseline)."""
         entry: dict[str, Any] = self.task.wait_for(baseline=baseline and baseline["etls"], **options)["etl"]
         return entry
+
+
+# -- stories: an ETL, a task, and what the task may claim -------------------------------------------------------------
+
+
+class Story(NamedTuple):
+    """See C(story)."""
+
+    end: str
+    given: dict[str, Any]
+    words: tuple[str, ...]
+    facts: dict[str, Any]
+
+
+def given(**keywords: Any) -> dict[str, Any]:
+    """The world (keywords of Behaviour and Model) and the options of a task."""
+    return keywords
+
+
+def story(end: str, given: dict[str, Any], *words: str, **facts: Any) -> Story:
+    """A row of a table.
+
+    :param end: what the task claims (as C(claim)), and the requests that it sends: C(succeeded changed: run).
+    :param words: they are in the message.
+    :param facts: how many seconds it C(lasts) (or C(above), C(below)); words of a C(warning); C(without) some words;
+        more C(lost) polls or C(renewed) tokens than so many; the kind of the C(error); the state that it C(was) in
+        before; keys of the entry; and the hooks of World, which get the world, too.
+    """
+    return Story(end.rstrip(": "), given, words, facts)
+
+
+def claim(entry: dict[str, Any]) -> str:
+    """What an entry claims: the outcome, and which of these are true."""
+    return " ".join([entry["outcome"], *(flag for flag in ("changed", "failed", "attached") if entry[flag])])
+
+
+def check(told: Story) -> None:
+    """Play the story, and compare."""
+    w, facts = World(**{name: value for name, value in told.given.items() if name in OF_WORLD}), dict(told.facts)
+    for name in {"look", "before"} & set(facts):
+        setattr(w, name, partial(facts.pop(name), w))
+    entry = w.act(**{name: value for name, value in told.given.items() if name not in OF_WORLD})
+    assert ": ".join(filter(None, (claim(entry), " ".join(w.task.posts)))) == told.end, (told.given, entry["msg"])
+    assert w.etl.launches("run", "schedule") <= 1
+    readable(entry["msg"])
+    for word in told.words:
+        assert word in entry["msg"]
+    warning = facts.pop("warning", None)
+    assert bool(w.task.warnings) == bool(warning), w.task.warnings
+    assert all(warning in text for text in w.task.warnings)
+    assert facts.pop("without", "None") not in entry["msg"]
+    above, below = facts.pop("lasts", (facts.pop("above", 0), facts.pop("below", 1e9)))
+    assert above <= w.clock.elapsed <= below
+    assert entry["lost_polls"] > facts.pop("lost", -1)
+    assert entry["token_renewals"] > facts.pop("renewed", -1)
+    assert ("error" in entry) == entry["failed"]
+    more = {"was": entry["before"] and entry["before"]["status"], "error": None, **(entry.get("error") or {})}
+    shown = {**more, **entry, "error": more.get("kind")}
+    assert {key: shown[key] for key in facts} == facts

@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import math
+import re
 import threading
 from typing import Any, Callable, NamedTuple, Optional, Union
 from unittest import mock
@@ -48,6 +49,15 @@ def filled_in(name: str, **options: Any) -> dict[str, Any]:
 ACT = filled_in("etl_action", action="run", etl_id=[321], details="full")
 WAIT = filled_in("etl_wait", etl_id=[321], details="full")
 INFO = filled_in("etl_info")
+
+
+def readable(text: str) -> str:
+    """A message about ETL 321 in whole sentences."""
+    assert "321" in text
+    assert not re.search(r"\bNone\b|\bnan\b|\binf\b|[{}]|  |\.\.|\s\.|\( ", text), text
+    assert text[0].isupper()
+    assert text.endswith((".", "…")), text
+    return text
 
 
 class FakeClock(Clock):
@@ -201,8 +211,6 @@ class Task:
         self.clock = clock
         self.warnings: list[str] = []
         self.transports: list[FakeTransport] = []
-        #: What the action plugin would get to know.
-        self.events: list[dict[str, Any]] = []
         self._handler = handler
 
     def act(self, *, check_mode: bool = False, **options: Any) -> dict[str, Any]:
@@ -220,7 +228,6 @@ class Task:
         with (
             mock.patch.object(_actions, "connect", self._connect),
             mock.patch.object(etl_info, "connect", self._connect),
-            mock.patch.object(channel, "tell", self.events.append),
         ):
             return work(options, host)
 

@@ -2,42 +2,172 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Several ETLs at once."""
+"""Which ETLs are meant, and several ETLs at once."""
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from unittest import mock
 
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _observer, _run_files
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
-from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import Behaviour, Model
-from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import (
-    FakeClock,
-    Task,
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._actions import (
+    Target,
+    _once,
+    by_name,
+    check_selection,
+    select,
 )
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._api import Etl
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import (
+    EtlNotFoundError,
+    HelixError,
+    OptionError,
+)
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import matches
+from ansible_collections.capacityops.bmc_helix.plugins.modules.etl_info import table
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import Behaviour, Model
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import FakeClock, Task
 
-IDS = (11, 12, 13, 14, 15, 16)
+# -- which ETLs -------------------------------------------------------------------------------------------------------
+
+ETLS = [
+    Etl(53, "VMware - vCenter Extractor Service", []),
+    Etl(321, "Nightly import", []),
+    Etl(322, "nightly export", []),
+    Etl(400, "Twin", []),
+    Etl(401, "Twin", []),
+    Etl(500, "Padded ", []),
+    Etl(9, "Load, all", []),
+]
+NOTHING = {"etl_id": None, "etl_name": None, "confirm_all": False}
+
+
+def test_each_once_in_the_order_given():
+    warnings = []
+    assert _once([7, 3, 7], "etl_id", warnings.append) == [7, 3]
+    assert warnings == ["etl_id contains 7 more than once; each ETL is addressed once."]
+
+
+@pytest.mark.parametrize(
+    ("selection", "words"),
+    [
+        ({}, "No ETL is named"),
+        ({"etl_id": []}, "etl_id is empty"),
+        ({"etl_id": [5, 0]}, "etl_id is 0"),
+        ({"etl_name": ["good", " "]}, "etl_name is empty or contains an empty text"),
+        ({"name_pattern": ["a*"], "exclude": [" "]}, "exclude is empty"),
+        ({"name_pattern": ["a*", "**?"], "action": "stop"}, "selects every ETL"),
+        ({"name_pattern": ["*"], "action": "kill"}, "selects every ETL"),
+        ({"name_pattern": ["*"], "action": "run"}, None),
+        ({"name_pattern": ["*"], "action": "stop", "confirm_all": True}, None),
+        ({"name_pattern": ["a*"], "action": "stop"}, None),
+    ],
+)
+def test_selections_that_can_be_and_that_cannot(selection, words):
+    with pytest.raises(OptionError, match=words) if words else contextlib.nullcontext():
+        check_selection({**NOTHING, **selection})
+
+
+def test_names():
+    """In their order, each ETL once, and the same letters may be composed or decomposed."""
+    names = ["nightly export", ETLS[0].name, "Bu\u0308ro"]
+    expected = [Target(322, "nightly export"), Target(53, ETLS[0].name), Target(7, "B\u00fcro")]
+    assert by_name(names, [*ETLS, ETLS[0], Etl(7, "B\u00fcro", [])]) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["Nightly imports"], ["'Nightly imports'", "Nearest: 'Nightly import' (id 321)"]),
+        (["NIGHTLY IMPORT"], ["'Nightly import' (id 321)"]),
+        (["vcenter"], ["'VMware - vCenter Extractor Service' (id 53)"]),
+        (["Twin"], ["several ETLs (ids 400, 401)"]),
+        (["zzzzzzzz"], ["None of the 7 visible ETLs"]),
+        (["Twin", "Nightly import", "zzzzzzzz"], ["2 of 3 names", "'Twin'", "'zzzzzzzz'"]),
+        (["Padded"], ["ETL 500 differs in white space only: 'Padded '"]),
+        (["Load", " all"], ["'Load, all' contains a comma: put it into a YAML list"]),
+        (["a"], ["No ETLs are visible to this key"]),
+    ],
+)
+def test_names_that_match_none_or_several(names, words):
+    with pytest.raises(EtlNotFoundError) as caught:
+        by_name(names, [] if names == ["a"] else ETLS)
+    assert caught.value.kind == "etl_name"
+    assert "Nothing was started" in caught.value.remedy
+    for word in words:
+        assert word in caught.value.message + caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("selection", "ids", "warning"),
+    [
+        # Ansible splits "A, B" at the comma and keeps the blank.
+        ({"name_pattern": ["nightly*", " pad*"]}, [321, 322, 500], None),
+        ({"name_pattern": ["nightly*"], "exclude": ["Nightly import", " 322 "]}, [], None),
+        ({"name_pattern": ["n*", "p*"], "exclude": ["padded", " nightly export"]}, [321], None),
+        ({"name_pattern": ["n*", "typo*"]}, [321, 322], "name_pattern contains 'typo*', which matches no ETL."),
+        ({"name_pattern": ["typo*"]}, [], None),
+        ({"name_pattern": ["n*"], "exclude": ["Nihgtly*"]}, [321, 322], "exclude contains 'Nihgtly*', which"),
+        ({"etl_id": [321, 999], "exclude": ["999"]}, [321], None),
+        ({"etl_id": [321, 322], "exclude": ["* import"]}, [322], None),
+        ({"etl_name": ["Nightly import", "Padded "], "exclude": ["500"]}, [321], None),
+    ],
+)
+def test_selections(selection, ids, warning):
+    api, warnings = mock.Mock(), []
+    api.list_etls.return_value = ETLS
+    targets = select({**NOTHING, **selection}, api, warnings.append)
+    assert [target.etl_id for target in targets] == ids
+    assert len(warnings) == (warning is not None)
+    assert not warning or warning in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "expected"),
+    [
+        ("nightly*", "Nightly import", True),
+        ("bu\u0308*", "B\u00fcro", True),
+        ("*SERVICE", ETLS[0].name, True),
+        ("x*", "Nightly import", False),
+        ("Twi?", "Twin", True),
+        # Brackets, dots and backslashes are part of names.
+        ("[PROD]*", "[PROD] vCenter", True),
+        ("[PROD]*", "Prometheus", False),
+        ("a.b", "axb", False),
+        ("a\\*", "a\\b", True),
+    ],
+)
+def test_patterns(pattern, name, expected):
+    assert matches(pattern, name) is expected
+
+
+# -- several at once --------------------------------------------------------------------------------------------------
+
+IDS = [11, 12, 13, 14, 15, 16]
 
 
 def make(behaviour=None, **options):
     clock = FakeClock()
-    behaviours = {etl_id: Behaviour(**(behaviour or {})) for etl_id in IDS}
-    model = Model(clock, behaviours, **options)
+    model = Model(clock, {etl_id: Behaviour(**(behaviour or {})) for etl_id in IDS}, **options)
     return model, Task(model.handle, clock)
 
 
-def test_entries_in_the_order_given_whatever_ends_first():
-    model, task = make()
+def outcomes(result):
+    return [entry["outcome"] for entry in result["etls"]]
+
+
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_entries_in_the_order_given_and_no_more_than_max_parallel_execute(width):
+    model, task = make({"start_lag": 1})
     for number, etl_id in enumerate(IDS):
-        model.etls[etl_id].behaviour.duration = 600 - 100 * number
-    result = task.act(etl_id=list(IDS))
-    assert [entry["etl_id"] for entry in result["etls"]] == list(IDS)
-    assert {entry["outcome"] for entry in result["etls"]} == {"succeeded"}
+        model.etls[etl_id].behaviour.duration = 60 - 5 * number
+    result = task.act(etl_id=IDS[::-1], max_parallel=width)
+    assert [entry["etl_id"] for entry in result["etls"]] == IDS[::-1]
     assert result["msg"] == "6 ETLs: 6 succeeded."
     assert "etl" not in result
-    assert task.clock.elapsed < 700, "side by side"
+    assert model.widest == width
+    assert task.clock.elapsed <= 60 * len(IDS) / width + 40
 
 
 def test_entries_of_runs_that_ended_well_are_short_and_still_serve_as_a_baseline():
@@ -53,40 +183,8 @@ def test_entries_of_runs_that_ended_well_are_short_and_still_serve_as_a_baseline
     assert set(not_tried) == {*good, "error"}
     assert task.wait_for(etl_id=[13], baseline=[not_tried])["etl"]["outcome"] == "nothing_to_do"
     task.warnings.clear()
-    waited = task.wait_for(etl_id=[11, 12], baseline=[good, bad])
-    assert [entry["outcome"] for entry in waited["etls"]] == ["nothing_to_do", "failed"]
+    assert outcomes(task.wait_for(etl_id=[11, 12], baseline=[good, bad])) == ["nothing_to_do", "failed"]
     assert task.warnings == []
-
-
-@pytest.mark.parametrize("width", [1, 2, 4])
-def test_no_more_than_max_parallel_execute(width):
-    model, task = make({"start_lag": 1, "duration": 50})
-    result = task.act(etl_id=list(IDS), max_parallel=width)
-    assert not result["failed"]
-    assert model.widest == width
-    assert task.clock.elapsed >= 50 * len(IDS) / width
-
-
-def test_no_more_than_max_parallel_requests_are_under_way():
-    model, task = make()
-    lock = threading.Lock()
-    under_way = [0, 0]
-    handle = model.handle
-
-    def handler(exchange):
-        with lock:
-            under_way[0] += 1
-            under_way[1] = max(under_way)
-        try:
-            with lock:
-                return handle(exchange)
-        finally:
-            with lock:
-                under_way[0] -= 1
-
-    task._handler = handler
-    task.act(etl_id=list(IDS), max_parallel=3)
-    assert under_way[1] <= 3
 
 
 def test_one_failure_hides_no_other_result():
@@ -94,66 +192,62 @@ def test_one_failure_hides_no_other_result():
     model.etls[12].behaviour.exit_code = "ERROR"
     model.etls[14].behaviour.starts = False
     result = task.act(etl_id=[*IDS, 99])
-    outcomes = {entry["etl_id"]: entry["outcome"] for entry in result["etls"]}
-    assert outcomes == {
-        11: "succeeded",
-        12: "failed",
-        13: "succeeded",
-        14: "not_started",
-        15: "succeeded",
-        16: "succeeded",
-        99: "failed",
-    }
-    assert result["failed"]
-    assert result["changed"]
+    assert outcomes(result) == ["succeeded", "failed", "succeeded", "not_started", "succeeded", "succeeded", "failed"]
+    assert (result["failed"], result["changed"]) == (True, True)
     assert result["msg"].startswith("3 of 7 ETLs failed (4 succeeded, 2 failed, 1 not_started).\n- ETL 12 (etl-12) ")
     assert result["error"] == result["etls"][1]["error"]
     assert result["etls"][6]["error"]["kind"] == "etl_not_found"
+    assert "There is no ETL 99" in result["etls"][6]["msg"]
 
 
 @pytest.mark.parametrize("width", [1, 4])
 def test_a_fault_of_ours_in_one_hides_no_other_result(width):
     _model, task = make({"duration": 30})
     real = _observer.Observer.poll
-    calls = []
 
     def poll(self):
-        if self.record.etl_id == 13:
-            calls.append(1)
-            if len(calls) == 3:
-                raise RuntimeError("a fault with the-secret-key-that-nobody-may-see-0123456789 in it")
+        if self.record.etl_id == 13 and self.record.polls == 2:
+            raise RuntimeError("a fault with the-secret-key-that-nobody-may-see-0123456789 in it")
         return real(self)
 
     with mock.patch.object(_observer.Observer, "poll", poll):
-        result = task.act(etl_id=list(IDS), max_parallel=width)
-    entries = {entry["etl_id"]: entry for entry in result["etls"]}
-    assert [e["outcome"] for e in result["etls"] if e["etl_id"] != 13] == ["succeeded"] * 5
-    bad = entries[13]
-    assert (bad["outcome"], bad["failed"], bad["changed"]) == ("unconfirmed", True, True)
-    assert bad["error"]["kind"] == "internal_error"
+        result = task.act(etl_id=IDS, max_parallel=width)
+    assert outcomes(result) == ["succeeded", "succeeded", "unconfirmed", "succeeded", "succeeded", "succeeded"]
+    bad = result["etls"][2]
+    assert (bad["failed"], bad["changed"], bad["error"]["kind"]) == (True, True, "internal_error")
     assert "RuntimeError" in bad["msg"]
     assert "nobody-may-see" not in str(result)
 
 
+def test_check_mode_and_diff_of_several():
+    model, task = make()
+    model.etls[12].state = "RUNNING"
+    result = task.act(etl_id=[11, 12], check_mode=True)
+    assert (outcomes(result), result["changed"]) == (["would_run", "nothing_to_do"], True)
+    statuses = {side: [shown["status"] for shown in states.values()] for side, states in result["diff"].items()}
+    assert statuses == {"before": ["ENDED", "RUNNING"], "after": ["RUNNING", "RUNNING"]}
+    assert list(result["diff"]["before"]) == ["ETL 11", "ETL 12"]
+
+
 def test_each_etl_has_its_own_wait_timeout():
     _model, task = make({"duration": 1e6})
-    result = task.act(etl_id=list(IDS[:4]), max_parallel=2, wait_timeout=100)
-    assert [entry["outcome"] for entry in result["etls"]] == ["timed_out"] * 4
+    result = task.act(etl_id=IDS[:4], max_parallel=2, wait_timeout=100)
+    assert outcomes(result) == ["timed_out"] * 4
     assert all(entry["elapsed_seconds"] == pytest.approx(100, abs=2) for entry in result["etls"])
     assert task.clock.elapsed == pytest.approx(200, abs=5)
 
 
 def test_many_at_once_poll_gently():
     _model, task = make({"duration": 300})
-    task.act(etl_id=list(IDS), poll_interval=1)
+    task.act(etl_id=IDS, poll_interval=1)
     looks = len([line for line in task.lines if line.endswith("/status")])
     assert looks / task.clock.elapsed < 25
 
 
 def test_total_timeout_ends_what_runs_and_tries_no_other():
     model, task = make({"duration": 1e6})
-    result = task.act(etl_id=list(IDS[:4]), max_parallel=2, wait_timeout=300, total_timeout=100)
-    assert [entry["outcome"] for entry in result["etls"]] == ["timed_out", "timed_out", "not_tried", "not_tried"]
+    result = task.act(etl_id=IDS[:4], max_parallel=2, wait_timeout=300, total_timeout=100)
+    assert outcomes(result) == ["timed_out", "timed_out", "not_tried", "not_tried"]
     assert [model.etls[etl_id].launches("run") for etl_id in IDS[:4]] == [1, 1, 0, 0]
     assert task.clock.elapsed == pytest.approx(100, abs=2)
     assert result["etls"][3]["error"]["kind"] == "not_tried"
@@ -161,15 +255,16 @@ def test_total_timeout_ends_what_runs_and_tries_no_other():
     assert "had not ended after 100 s (total_timeout;" in first
     assert first.endswith("or raise total_timeout.")
     assert rest.startswith("- Not tried: 13, 14, because total_timeout expired first. Run the task again")
+    _model, task = make({"initial": "RUNNING", "left": 1e6})
+    result = task.wait_for(etl_id=IDS[:3], max_parallel=2, wait_timeout=300, total_timeout=100)
+    assert outcomes(result) == ["timed_out", "timed_out", "not_tried"]
 
 
 def test_total_timeout_is_named_if_the_request_came_too_late():
     model, task = make()
     model.etls[11].state = None  # believed only after several looks
-    assert task.act(etl_id=[11], total_timeout=3)["msg"] == (
-        "The run request for ETL 11 (etl-11) was not sent, because total_timeout had expired. Increase total_timeout,"
-        " and check why the server did not respond in time."
-    )
+    message = task.act(etl_id=[11], total_timeout=3)["msg"]
+    assert "ETL 11 (etl-11) was not sent, because total_timeout had expired. Increase total_timeout" in message
 
 
 def test_total_timeout_counts_the_time_of_the_selection():
@@ -180,30 +275,22 @@ def test_total_timeout_counts_the_time_of_the_selection():
         return model.handle(exchange)
 
     task = Task(slow, task.clock)
-    result = task.act(etl_id=None, name_pattern=["*"], total_timeout=15)
-    assert {entry["outcome"] for entry in result["etls"]} == {"not_tried"}
+    assert set(outcomes(task.act(etl_id=None, name_pattern=["*"], total_timeout=15))) == {"not_tried"}
     assert not task.posts
-
-
-def test_total_timeout_of_a_wait():
-    _model, task = make({"initial": "RUNNING", "left": 1e6})
-    result = task.wait_for(etl_id=list(IDS[:3]), max_parallel=2, wait_timeout=300, total_timeout=100)
-    assert [entry["outcome"] for entry in result["etls"]] == ["timed_out", "timed_out", "not_tried"]
-    assert result["msg"].splitlines()[1].endswith("or raise total_timeout.")
 
 
 def test_a_long_list_can_end_at_the_first_failure():
     model, task = make()
     model.etls[12].behaviour.exit_code = "ERROR"
-    result = task.act(etl_id=list(IDS), max_parallel=1, stop_launching_on_failure=True)
-    assert [entry["outcome"] for entry in result["etls"]] == ["succeeded", "failed"] + ["not_tried"] * 4
+    result = task.act(etl_id=IDS, max_parallel=1, stop_launching_on_failure=True)
+    assert outcomes(result) == ["succeeded", "failed"] + ["not_tried"] * 4
     assert [model.etls[etl_id].launches("run") for etl_id in IDS] == [1, 1, 0, 0, 0, 0]
 
 
 def test_a_task_that_is_over_launches_nothing_more():
     model, task = make({"duration": 30})
     with mock.patch.object(_run_files.Channel, "over", side_effect=lambda: task.clock.elapsed > 50):
-        task.act(etl_id=list(IDS), max_parallel=1)
+        task.act(etl_id=IDS, max_parallel=1)
     assert sum(model.etls[etl_id].launches("run") for etl_id in IDS) == 2
 
 
@@ -216,28 +303,23 @@ def test_names_are_resolved_and_shown():
 
 
 def test_info_shows_what_is_there():
-    model, task = make({"initial": "RUNNING", "left": 1e6})
+    model, task = make({"initial": "RUNNING", "left": 1e6}, skew=7 * 3600.0)
     model.etls[12].state = None
     result = task.inform()
     assert result["msg"] == "6 ETLs."
-    assert [entry["etl_id"] for entry in result["etls"]] == list(IDS)
+    assert [entry["etl_id"] for entry in result["etls"]] == IDS
     assert [entry["status"] for entry in result["etls"]] == ["RUNNING", None] + ["RUNNING"] * 4
     assert result["etls"][0]["age_seconds"] == pytest.approx(7200, abs=2)
-    assert result["etls"][0]["kind"] == "batch"
-    assert not task.posts
-    assert [
-        e["etl_id"] for e in task.inform(name_pattern=["ETL-1?"], exclude=["etl-11", "14"], gather_status=False)["etls"]
-    ] == [12, 13, 15, 16]
-    assert [e["etl_id"] for e in task.inform(etl_id=[14])["etls"]] == [14]
+    assert (result["etls"][0]["kind"], result["etls"][0]["executing"]) == ("batch", True)
+    chosen = task.inform(name_pattern=["ETL-1?"], exclude=["etl-11", "14"], gather_status=False)["etls"]
+    assert [entry["etl_id"] for entry in chosen] == [12, 13, 15, 16]
+    assert set(chosen[0]) == {"etl_id", "name", "run_configurations"}
+    assert task.inform(etl_id=[14, 12])["msg"] == "2 ETLs."
+    assert task.inform(etl_id=[14])["msg"] == "1 ETL."
+    assert task.inform(name_pattern=["x"])["msg"] == "0 ETLs."
     with pytest.raises(HelixError, match="no ETL with the id 99"):
         task.inform(etl_id=[14, 99])
-
-
-def test_info_counts_in_words():
-    clock = FakeClock()
-    for ids, text in (((), "0 ETLs."), ((7,), "1 ETL."), ((7, 8), "2 ETLs.")):
-        model = Model(clock, {etl_id: Behaviour() for etl_id in ids})
-        assert Task(model.handle, clock).inform()["msg"] == text
+    assert not task.posts
 
 
 def test_info_tells_which_could_not_be_read():
@@ -249,24 +331,30 @@ def test_info_tells_which_could_not_be_read():
     assert [entry.get("status") for entry in result["etls"]] == [None] + ["ENDED"] * 5
 
 
+def test_the_table_of_info_counts_letters_that_take_two_columns():
+    entries = [{"etl_id": 7, "name": "日次", "kind": "batch", "status": "ENDED"}, {"etl_id": 12, "name": "VMware"}]
+    rows = ["ID  NAME    STATE  EXIT  LAST RUN  AGE", "7   日次    ENDED", "12  VMware"]
+    assert table(entries).splitlines() == rows
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"etl_id": []}, "etl_id is empty"),
         ({"etl_id": None}, "No ETL is named"),
-        ({"etl_id": None, "etl_name": [""]}, "etl_name is empty"),
         ({"wait_timeout": 0}, "wait_timeout"),
-        ({"poll_interval": 0}, "poll_interval"),
-        ({"max_parallel": 0}, "max_parallel"),
         ({"max_parallel": 101}, "max_parallel"),
         ({"run_execution_properties": {"a": []}}, "a in run_execution_properties"),
-        ({"action": "stop", "max_age": 5}, "max_age cannot be used with"),
+        (
+            {"action": "stop", "secret_run_execution_properties": {"a": "longenough"}},
+            "cannot be used with action: stop",
+        ),
     ],
 )
 def test_bad_options_are_found_before_any_request(options, words):
     _model, task = make()
-    with pytest.raises(HelixError, match=words):
-        task.act(**options)
+    for check_mode in (False, True):
+        with pytest.raises(HelixError, match=words):
+            task.act(**options, check_mode=check_mode)
     assert task.lines == []
 
 
