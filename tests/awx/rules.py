@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What AWX 24.6.1 accepts, as seen on a real one and in its source. Each check returns a list of complaints.
+"""What AWX 24.6.1 accepts and passes to jobs, as seen on a real one and in its source. Checks return complaints.
 
 Stricter than AWX in one point: `required` of a credential type must name existing fields (AWX takes any word).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -44,16 +45,11 @@ FIELD = {
     "else": {"properties": {"default": TEXT}},
 }
 INPUTS = _closed([], {"fields": {"type": "array", "items": FIELD}, "required": TEXTS})
-REFUSED_ENV = (
-    "ANSIBLE_.*|VIRTUAL_ENV|PATH|PYTHONPATH|JOB_ID|INVENTORY_ID|INVENTORY_SOURCE_ID|INVENTORY_UPDATE_ID|AD_HOC_COMMAND_ID|"
-    "REST_API_URL|REST_API_TOKEN|MAX_EVENT_RES|CALLBACK_QUEUE|CALLBACK_CONNECTION|CACHE|JOB_CALLBACK_DEBUG|"
-    "INVENTORY_HOSTVARS|AWX_HOST|PROJECT_REVISION|SUPERVISOR_CONFIG_PATH"
-)
 ASCII = {"type": "string", "pattern": "^[\\x00-\\x7f]*$"}
 INJECTORS = _closed(
     [],
     env={
-        "propertyNames": {"pattern": "^[a-zA-Z_]+[a-zA-Z0-9_]*$", "not": {"pattern": f"^({REFUSED_ENV})$"}},
+        "propertyNames": {"pattern": "^[a-zA-Z_]+[a-zA-Z0-9_]*$"},
         "additionalProperties": ASCII,
     },
     # Either one file without a name, or files with names.
@@ -84,10 +80,8 @@ SURVEY = _closed(
     description=TEXT,
     spec={"type": "array", "minItems": 1, "items": QUESTION},
 )
-PROMPTS = (
-    *("inventory", "credential", "job_type", "limit", "diff_mode", "verbosity", "scm_branch", "forks", "timeout"),
-    *("job_slice_count", "execution_environment", "instance_groups", "labels", "tags", "skip_tags", "variables"),
-)
+#: What a node may contain without a prompt of its template.
+NODE = {"identifier", "unified_job_template", "workflow_job_template", "extra_data", "all_parents_must_converge"}
 
 
 def _complaints(value: object, schema: Mapping[str, Any]) -> list[str]:
@@ -152,13 +146,35 @@ def _default(default: Any, question: Mapping[str, Any]) -> list[str]:
     return ["default is out of range"] if outside else []
 
 
+def credential_inputs(inputs: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    found = [f"{name}: additional properties are not allowed" for name in inputs if name not in fields]
+    for name, field in fields.items():
+        wanted = {"type": field.get("type", "string"), **({"enum": field["choices"]} if "choices" in field else {})}
+        found += _complaints(inputs[name], wanted) if name in inputs else []
+    return found
+
+
 def node_prompts(node: Mapping[str, Any], template: Mapping[str, Any]) -> list[str]:
     """A prompt in a node is refused unless its template asks for it."""
-    found = [
-        f"Field is not configured to prompt on launch: {name}"
-        for name in PROMPTS
-        if node.get(name) not in (None, "", {}) and not template.get(f"ask_{name}_on_launch")
-    ]
+    found = [f"Field is not configured to prompt on launch: {name}" for name in set(node) - NODE]
     if node.get("extra_data") and not (template.get("ask_variables_on_launch") or template.get("survey_enabled")):
         found.append("Variables are not allowed on launch")
     return found
+
+
+def extra_vars(answers: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
+    """The file of extra variables: answers are unsafe texts, and what the template stores is not."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{text(key)}: {text(item)}" for key, item in value.items()) + "}"
+        if isinstance(value, list):
+            return "[" + ", ".join(text(item) for item in value) + "]"
+        if not isinstance(value, str):
+            return json.dumps(value)
+        quoted = json.dumps(value, ensure_ascii=False) if "\n" in value else "'" + value.replace("'", "''") + "'"
+        return f"!unsafe {quoted}"
+
+    lines = [f"{text(key)}: {text(value)}\n" for key, value in answers.items()]
+    lines += [f"{json.dumps(key)}: {json.dumps(value)}\n" for key, value in stored.items() if key not in answers]
+    return "".join(lines)
