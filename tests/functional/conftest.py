@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -22,7 +23,8 @@ from tests.functional.support import (
     assert_no_secret,
     base_environment,
     run_ansible,
-    run_module,
+    run_process,
+    without_internals,
     write_playbook,
 )
 from tests.simulator.client import SimulatorProcess
@@ -63,7 +65,7 @@ def environment(home: Path, simulator: SimulatorProcess) -> dict[str, str]:
 
 @pytest.fixture
 def module(environment: dict[str, str]) -> Callable[..., ModuleRun]:
-    """Run a module as a process: `module("etl_action", action="run", etl_id=321)`.
+    """Run a module's file as Ansible's wrapper would: `module("etl_action", action="run", etl_id=321)`.
 
     `check`, `diff`, `env` (added to the environment; None takes a variable away) and `timeout` are not passed on.
     """
@@ -77,10 +79,14 @@ def module(environment: dict[str, str]) -> Callable[..., ModuleRun]:
         timeout: float = 120,
         **arguments: Any,
     ) -> ModuleRun:
-        done = run_module(name, arguments, _merged(environment, env), check=check, diff=diff, timeout=timeout)
+        given = {"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}}
+        command = [sys.executable, "-m", f"ansible_collections.{COLLECTION}.plugins.modules.{name}"]
+        done = run_process(command, _merged(environment, env), environment["HOME"], timeout, json.dumps(given))
+        assert done.stdout.startswith("{"), done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
-        assert (done.rc != 0) == done.failed
-        return done
+        result = ModuleRun(without_internals(json.loads(done.stdout)), done.returncode, done.stdout, done.stderr)
+        assert (result.rc != 0) == result.failed
+        return result
 
     return run
 

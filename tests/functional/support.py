@@ -34,6 +34,7 @@ _JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
 _WARNING = re.compile(r"^\[(?:DEPRECATION )?WARNING\].*(?:\n(?!\[|\s*$|PLAY |TASK |\w+: \[).*)*", re.MULTILINE)
 
 
+@dataclass
 class Result:
     """What a module or a task returned."""
 
@@ -49,19 +50,18 @@ class Result:
     def changed(self) -> bool:
         return bool(self.result.get("changed"))
 
+    @property
+    def failed(self) -> bool:
+        return bool(self.result.get("failed"))
+
 
 @dataclass
 class ModuleRun(Result):
     """One run of a module without Ansible around it."""
 
     rc: int
-    result: dict[str, Any]
     stdout: str
     stderr: str
-
-    @property
-    def failed(self) -> bool:
-        return bool(self.result.get("failed"))
 
 
 @dataclass
@@ -72,7 +72,6 @@ class TaskResult(Result):
     host: str
     status: str
     ignored: bool
-    result: dict[str, Any]
 
     @property
     def failed(self) -> bool:
@@ -135,7 +134,7 @@ def without_callbacks(env: Mapping[str, str]) -> dict[str, str]:
 def run_process(
     command: Sequence[object], env: Mapping[str, str], folder: Union[str, Path], timeout: float, given: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program with a text on standard input."""
+    """Run a program, which is looked for beside this interpreter first, with a text on standard input."""
     return subprocess.run(
         [str(word) for word in command],
         input=given,
@@ -149,32 +148,10 @@ def run_process(
     )
 
 
-def run_module(
-    name: str, arguments: Mapping[str, Any], env: Mapping[str, str], *, check: bool, diff: bool, timeout: float
-) -> ModuleRun:
-    """Run the module's file as Ansible's wrapper would, arguments on standard input."""
-    given = {"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}}
-    command = [sys.executable, "-m", f"ansible_collections.{COLLECTION}.plugins.modules.{name}"]
-    process = run_process(command, env, env["HOME"], timeout, json.dumps(given))
-    try:
-        result = without_internals(json.loads(process.stdout))
-    except ValueError:
-        raise AssertionError(
-            f"{name} did not print a JSON document (status {process.returncode}):\n{process.stdout}\n{process.stderr}"
-        ) from None
-    return ModuleRun(process.returncode, result, process.stdout, process.stderr)
-
-
 def run_ansible(command: Sequence[object], env: Mapping[str, str], folder: Path, timeout: float) -> Played:
-    """Run one of Ansible's programs of this interpreter, with the recorder."""
+    """Run a program of Ansible, with the recorder."""
     record = folder / f"record-{time.monotonic_ns()}.jsonl"
-    program, *arguments = command
-    process = run_process(
-        [Path(sys.executable).with_name(str(program)), *arguments],
-        {**env, "ANSIBLE_RECORDER_FILE": str(record)},
-        folder,
-        timeout,
-    )
+    process = run_process(command, {**env, "ANSIBLE_RECORDER_FILE": str(record)}, folder, timeout)
     lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
     tasks = [TaskResult(**json.loads(line)) for line in lines]
     return Played(process.returncode, process.stdout, process.stderr, tasks)

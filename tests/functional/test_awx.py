@@ -11,7 +11,7 @@ Tests that run the role need the collection awx.awx (in the package `ansible`, u
 from __future__ import annotations
 
 import json
-import subprocess
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
@@ -39,6 +39,8 @@ VARIABLES: dict[str, Any] = {
     "awx_resources_deploy_template": "My deployment",
 }
 ALWAYS = ["check tenant", "action", "report", "health", "stop"]
+#: Newer versions of ansible-core leave the options of a module out of its result.
+WITH_OPTIONS = {"ANSIBLE_INJECT_INVOCATION": "true"}
 MAINTENANCE = ["enter maintenance", "leave maintenance", "leave maintenance after a failure"]
 
 
@@ -79,15 +81,16 @@ DUMP = f"""
     loop_var: folder
 - name: Show them
   ansible.builtin.debug:
-    msg: "{{{{ __awx_resources_job_templates }}}}"
+    msg:
+      templates: "{{{{ __awx_resources_job_templates }}}}"
+      is_attached: "{{{{ awx_resources_credential_attach }}}}"
 """
 
 
 def played_as_awx(play: Playbook, folder: Path, *playbooks: str, answers: Mapping[str, Any], **keywords: Any) -> Played:
     text = "".join(f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{playbook}\n" for playbook in playbooks)
     (folder / "extravars").write_text(rules.extra_vars(answers, keywords.pop("stored", {})), encoding="utf-8")
-    # With this verbosity, results contain the options of the module.
-    return play(text, arguments=("-e", f"@{folder / 'extravars'}"), verbosity=3, timeout=290, **keywords)
+    return play(text, arguments=("-e", f"@{folder / 'extravars'}"), env=WITH_OPTIONS, timeout=290, **keywords)
 
 
 def options_of(done: Played, *names: str) -> list[tuple[Any, ...]]:
@@ -101,7 +104,9 @@ def test_the_defaults_of_every_survey(play: Playbook, simulator: SimulatorProces
     """In check mode. A question without a default arrives as null."""
     simulator.control.put_etl(1, name="Import", state="RUNNING", duration=None)
     simulator.control.put_etl(2, name="Second", state="ENDED", exit_code="ERROR")
-    templates = {template["name"]: template for template in play(DUMP, extra=VARIABLES).task("Show them")["msg"]}
+    shown = play(DUMP, extra=VARIABLES).task("Show them")["msg"]
+    assert shown["is_attached"] is False, "a credential that does not exist"
+    templates = {template["name"]: template for template in shown["templates"]}
     # To leave maintenance, there is no survey.
     names = ["check tenant", "action", "chain", "report", "stop", "enter maintenance", "health"]
     assert set(templates) == {*names, *MAINTENANCE}
@@ -114,8 +119,9 @@ def test_the_defaults_of_every_survey(play: Playbook, simulator: SimulatorProces
     waits = {question["variable"]: question["max"] for question in questions if "wait" in question["variable"]}
     assert waits == {"etl_action_wait_timeout": 6000, "etl_chain_answer_wait_timeout": 6000}
     stored = {key: value for name in names for key, value in templates[name].get("extra_vars", {}).items()}
-    needed = {"etl_action_action": "run", "etl_action_etl_id": "1", "etl_stop_all_name_pattern": "all"}
-    answers = {question["variable"]: question.get("default") for question in questions} | needed
+    answers = {question["variable"]: question.get("default") for question in questions}
+    answers |= {"etl_action_action": "run", "etl_action_etl_id": "1", "etl_stop_all_name_pattern": "all"}
+    answers |= {"etl_chain_answer_max_age": 1800, "etl_chain_answer_wait_timeout": 1200}
     answers |= {"etl_maintenance_record_file": str(tmp_path / "none.json"), "etl_maintenance_name_pattern": "all"}
     playbooks = [templates[name]["playbook"].removesuffix(".yml") for name in names]
     done = played_as_awx(play, tmp_path, *playbooks, answers=answers, stored=stored, check=True)
@@ -125,7 +131,7 @@ def test_the_defaults_of_every_survey(play: Playbook, simulator: SimulatorProces
     assert simulator.control.counters()["writes"] == 0
     of_action, *of_chain = options_of(done, "wait_timeout", "max_age", "total_timeout")[:3]
     assert of_action == (3600, None, 86400 - 300)
-    assert of_chain == [(3600, 3600, None)] * 2, "the template passes its answers to each step"
+    assert of_chain == [(1200, 1800, None)] * 2, "the template passes its answers to each step"
 
 
 @pytest.mark.every_core
@@ -135,9 +141,13 @@ def test_an_odd_name_through_every_playbook(play: Playbook, simulator: Simulator
     control.put_etl(2, name="Service", kind="service", state="SERVICE_ON")
     (tmp_path / "tasks.yml").write_text("- name: Patch\n  ansible.builtin.ping:\n")
     answers = {
-        **{f"etl_action_{key}": value for key, value in {"action": "run", "etl_name": name, "max_age": ""}.items()},
+        "etl_action_action": "run",
+        "etl_action_etl_name": name,
+        "etl_action_max_age": "",
         # A run that is stopped when the time of its job is over needs some of that time.
-        **{"etl_action_time_limit": "600", "etl_action_on_timeout": "stop", "etl_action_start_timeout": "100"},
+        "etl_action_time_limit": "600",
+        "etl_action_on_timeout": "stop",
+        "etl_action_start_timeout": "100",
         "etl_chain_steps": [{"etl_name": [name], "name": name, "poll_interval": "1"}],
         "etl_report_name_pattern": name,
         "etl_health_name_pattern": name,
@@ -200,7 +210,7 @@ def fake() -> Iterator[FakeAwxServer]:
 def with_awx(fake: FakeAwxServer) -> dict[str, Any]:
     """Keywords of `play`. The modules of awx.awx use what newer versions of ansible-core call deprecated."""
     env = {"CONTROLLER_HOST": fake.url, "CONTROLLER_OAUTH_TOKEN": TOKEN, "ANSIBLE_PIPELINING": "true"}
-    return {"env": env, "allow_warnings": True}
+    return {"env": {**env, **WITH_OPTIONS}, "allow_warnings": True}
 
 
 @pytest.fixture
@@ -227,7 +237,11 @@ def test_set_up_creates_what_is_wanted_and_a_second_run_corrects_only_what_diffe
 ) -> None:
     awx = fake.awx
     awx.create("job_templates", {"name": "My deployment", "organization": 1})
-    little = {"awx_resources_organization": "New", "awx_resources_prefix": "Little"}
+    little = dict.fromkeys(("awx_resources_prefix", "awx_resources_credential"), "Little") | {
+        "awx_resources_organization": "New",
+        "awx_resources_credential_inputs": {**KEYS, "validate_certs": ""},
+        "awx_resources_credential_attach": False,
+    }
     # AWX takes `false` in a field with choices for "nothing", and keeps the first choice: true.
     everything = {**VARIABLES, "awx_resources_credential_inputs": {**KEYS, "validate_certs": False}}
     done = set_up(little, everything)
@@ -235,26 +249,20 @@ def test_set_up_creates_what_is_wanted_and_a_second_run_corrects_only_what_diffe
     _check_that_little_was_created(awx)
     _check_that_everything_was_created(awx)
 
-    # A template that somebody changed by hand is corrected. An empty answer is no answer.
+    # A template that somebody changed by hand is corrected; secrets are not sent again.
     templates = {item["name"]: item for item in awx.objects["job_templates"].values()}
     stop, health = templates["Helix ETL: stop"], templates["Helix ETL: health"]
     stop["job_slice_count"] = 3
     before = len(awx.writes)
-    everything["awx_resources_credential_inputs"] = {**KEYS, "validate_certs": ""}
     # The examples of the guide, with answers that the surveys ask for: "stop" as a failure node, and a schedule.
     guide = (ROOT / "docs" / "docsite" / "rst" / "guide_awx.rst").read_text(encoding="utf-8")
     blocks = [block.splitlines(True) for block in guide.split(".. code-block:: yaml+jinja\n")[1:]]
     tasks = [line for lines in blocks for line in takewhile(lambda line: line[0] in " \n", lines)]
     done = set_up({**everything, "awx_resources_secure_logging": False}, tasks="".join(tasks))
     changed = [task.task.rpartition(" : ")[2] for task in done.tasks if task.changed]
-    assert changed[:-2] == ["Create the credential", "Create the job templates"]
-    credential = awx.one("credentials", name="BMC Helix")
-    corrected = [f"PATCH {credential['url']}", f"PATCH {stop['url']}"]
-    assert [write for write in awx.writes[before:] if write.startswith("PATCH")] == corrected
-    assert credential["inputs"]["validate_certs"] == "true"
+    assert changed[:-2] == ["Create the job templates"]
+    assert [write for write in awx.writes[before:] if write.startswith("PATCH")] == [f"PATCH {stop['url']}"]
     assert stop["job_slice_count"] == 1
-    options = done.task("capacityops.bmc_helix.awx_resources : Create the credential")["invocation"]["module_args"]
-    assert options["update_secrets"] is False, "the secrets are not sent again"
     schedule = awx.one("schedules")
     assert "FREQ=DAILY" in schedule["rrule"]
     for template, sent in ((stop, awx.one("workflow_job_template_nodes", identifier="stop")), (health, schedule)):
@@ -264,12 +272,13 @@ def test_set_up_creates_what_is_wanted_and_a_second_run_corrects_only_what_diffe
 
 
 def _check_that_little_was_created(awx: FakeAwx) -> None:
-    """A new organization gets a Galaxy credential. No credential is attached that does not exist."""
+    """A new organization gets a Galaxy credential. An empty answer verifies certificates."""
     galaxy = awx.one("credentials", name="Ansible Galaxy")["id"]
     assert awx.links["organizations", awx.one("organizations", name="New")["id"], "galaxy_credentials"] == [galaxy]
     templates = [item for item in awx.objects["job_templates"].values() if item["name"].startswith("Little")]
     assert {item["name"] for item in templates} == {f"Little: {name}" for name in ALWAYS}
     assert not any(awx.links.get(("job_templates", item["id"], "credentials")) for item in templates)
+    assert awx.one("credentials", name="Little")["inputs"]["validate_certs"] == "true"
 
 
 def _check_that_everything_was_created(awx: FakeAwx) -> None:
@@ -334,7 +343,10 @@ def test_a_check_run_on_an_empty_controller_reports_what_would_be_created(
 def test_a_project_of_this_repository_brings_the_collection(environment: dict[str, str], tmp_path: Path) -> None:
     """AWX calls ansible-galaxy in the folder of the project. Nothing may come from elsewhere."""
     project, target = tmp_path / "project", tmp_path / "requirements_collections"
-    subprocess.run(["git", "checkout-index", "--all", f"--prefix={project}/"], cwd=ROOT, check=True)
+    for folder in ("collections", "meta", "playbooks", "plugins", "roles"):
+        shutil.copytree(ROOT / folder, project / folder)
+    for file in ("galaxy.yml", "README.md", "COPYING"):
+        shutil.copy2(ROOT / file, project)
     env = {**environment, "ANSIBLE_COLLECTIONS_PATH": str(target), "ANSIBLE_GALAXY_SERVER": "http://127.0.0.1:9"}
     words = ["ansible-galaxy", "collection", "install", "-r", "collections/requirements.yml", "--force"]
     done = run_ansible(words, env, project, 100)

@@ -64,11 +64,8 @@ SERVICE = {"etl_id": 1, "states": ["SERVICE_ON"]}
 @pytest.mark.parametrize(
     ("rules", "levels", "events"),
     [
-        ([], [OK, OK], [[], []]),
         ([], [OK, RUNNING, level("WAITING", "OK", 2)], [[], ["etl_started"], ["etl_succeeded"]]),
-        ([], [OK, AGAIN], [[], ["etl_succeeded"]]),
         ([], [OK, BAD, AGAIN], [[], ["etl_failed"], ["etl_succeeded", "etl_recovered"]]),
-        ([], [BAD, BAD], [["etl_failed"], []]),
         # The exit code beside RUNNING is that of the run before: nothing has recovered yet.
         ([], [BAD, level("RUNNING", "ERROR", 2), AGAIN], STARTED_AND_RECOVERED),
         # A server that stamps the start of a run.

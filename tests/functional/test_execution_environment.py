@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,8 +23,7 @@ pytestmark = [
 
 
 def builder(home: Path, *arguments: object) -> None:
-    command = [Path(sys.executable).with_name("ansible-builder"), *arguments]
-    done = run_process(command, base_environment(home), home, 100)
+    done = run_process(["ansible-builder", *arguments], base_environment(home), home, 100)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

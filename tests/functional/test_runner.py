@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -69,7 +68,7 @@ def test_a_job_of_ansible_runner(chain: SimulatorProcess, environment: dict[str,
     # The credential: set ones, and empty ones for the fields that were left out.
     left_out = dict.fromkeys(("HELIX_TENANT_ID", "HELIX_PROXY", "HELIX_VALIDATE_CERTS", "HELIX_CLIENT_CERT"), "")
     env = {**without_callbacks(environment), **left_out, "PROJECT_REVISION": "0" * 40, "JOB_ID": "7"}
-    command = [sys.executable, "-m", "ansible_runner", "run", tmp_path, "-p", "job.yml", "-i", "1"]
+    command = ["ansible-runner", "run", tmp_path, "-p", "job.yml", "-i", "1"]
     done = run_process(command, env, tmp_path, 250)
     artifacts = tmp_path / "artifacts" / "1"
     check(chain, done.stdout + done.stderr, [artifacts / "stdout", *artifacts.glob("job_events/*.json")])
@@ -88,7 +87,7 @@ def test_a_job_of_ansible_runner(chain: SimulatorProcess, environment: dict[str,
 def test_ansible_navigator(chain: SimulatorProcess, environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "play.yml").write_text(PLAYBOOK)
     (tmp_path / "variables.json").write_text(json.dumps({"etl_chain_steps": STEPS}))
-    command = [Path(sys.executable).with_name("ansible-navigator"), "run", "play.yml", "-i", INVENTORY, "-vvv"]
+    command = ["ansible-navigator", "run", "play.yml", "-i", INVENTORY, "-vvv"]
     command += ["--extra-vars", "@variables.json", "--ee", "false", "--mode", "stdout", "--pas", "artifact.json"]
     command += ["--log-file", tmp_path / "navigator.log", "--log-level", "debug"]
     # A short name: sockets lie in it, and theirs must not be longer than about a hundred characters.
