@@ -82,7 +82,7 @@ def module(environment: dict[str, str]) -> Callable[..., ModuleRun]:
         given = {"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}}
         command = [sys.executable, "-m", f"ansible_collections.{COLLECTION}.plugins.modules.{name}"]
         done = run_process(command, _merged(environment, env), environment["HOME"], timeout, json.dumps(given))
-        assert done.stdout.startswith("{"), done.stdout + done.stderr
+        assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
         result = ModuleRun(without_internals(json.loads(done.stdout)), done.returncode, done.stdout, done.stderr)
         assert (result.rc != 0) == result.failed
@@ -150,21 +150,18 @@ def play(program: Callable[..., Played], tmp_path: Path) -> Callable[..., Played
 def playbook(play: Callable[..., Played]) -> Callable[..., Played]:
     """Run a playbook of the collection: `playbook("etl_health", {"etl_health_html": "…"})`."""
 
-    def run(name: str, variables: Optional[Mapping[str, Any]] = None, **keywords: Any) -> Played:
-        return play(f"- ansible.builtin.import_playbook: {COLLECTION}.{name}\n", extra=variables, **keywords)
-
-    return run
+    text = f"- ansible.builtin.import_playbook: {COLLECTION}."
+    return lambda name, variables=None, **keywords: play(f"{text}{name}\n", extra=variables, **keywords)
 
 
 @pytest.fixture
 def adhoc(program: Callable[..., Played]) -> Callable[..., Played]:
     """Run one module with the `ansible` command: `adhoc("etl_action", {"action": "run", "etl_id": 321})`."""
 
-    def run(name: str, args: Mapping[str, Any], **keywords: Any) -> Played:
-        options = ["-m", f"{COLLECTION}.{name}", "-a", json.dumps(dict(args))]
-        return program("ansible", "localhost", "-i", INVENTORY, *options, **keywords)
-
-    return run
+    command = ["ansible", "localhost", "-i", INVENTORY, "-m"]
+    return lambda name, args, **keywords: program(
+        *command, f"{COLLECTION}.{name}", "-a", json.dumps(dict(args)), **keywords
+    )
 
 
 def _merged(environment: Mapping[str, str], changes: Optional[Mapping[str, Optional[str]]]) -> dict[str, str]:

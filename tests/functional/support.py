@@ -6,15 +6,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -146,6 +148,36 @@ def run_process(
         timeout=timeout,
         check=False,
     )
+
+
+@contextlib.contextmanager
+def started(command: Sequence[object], env: Mapping[str, str], output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A program in a session of its own, in the folder of the file that gets its output. It is killed at the end."""
+    words = [str(word) for word in command]
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env=env,
+            cwd=output.parent,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_for(fact: Callable[[], object], output: Path) -> None:
+    """Until it is so, at most a minute."""
+    deadline = time.monotonic() + 60
+    while not fact():
+        assert time.monotonic() < deadline, output.read_text(encoding="utf-8")
+        time.sleep(0.05)
 
 
 def run_ansible(command: Sequence[object], env: Mapping[str, str], folder: Path, timeout: float) -> Played:

@@ -14,9 +14,7 @@ import logging
 import os
 import re
 import shutil
-import signal
 import stat
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +25,15 @@ import pytest
 
 from tests.awx.fake_awx import TOKEN, FakeAwxServer
 from tests.functional.network.servers import RawServer
-from tests.functional.support import INVENTORY, ROOT, SITE_PACKAGES, assert_no_secret, without_callbacks
+from tests.functional.support import (
+    INVENTORY,
+    ROOT,
+    SITE_PACKAGES,
+    assert_no_secret,
+    started,
+    wait_for,
+    without_callbacks,
+)
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = pytest.mark.timeout(180)
@@ -303,39 +309,24 @@ def test_the_sample_rulebook(
     command = [RULEBOOK, "-r", "capacityops.bmc_helix.etl_events", "-i", INVENTORY, "--vars", tmp_path / "vars.json"]
     command += ["--print-events", "-vv", "--controller-url", fake_awx.url, "--controller-token", TOKEN]
     output = tmp_path / "output"
-    with output.open("w", encoding="utf-8") as handle:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=handle, stderr=subprocess.STDOUT, env=env, cwd=tmp_path
-        )
-
-    def until(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert process.poll() is None, output.read_text()
-            assert time.monotonic() < deadline, output.read_text()
-            time.sleep(0.1)
 
     def shown(pattern: str) -> bool:
         return re.search(pattern, output.read_text(encoding="utf-8")) is not None
 
-    try:
-        until(lambda: polls(simulator) > 1)
+    with started(command, env, output) as process:
+        wait_for(lambda: polls(simulator) > 1, output)
         # It fails twice: by itself, and when the rulebook reruns it.
         control.start(1, exit="ERROR")
-        until(lambda: len(awx.launched) == 1)
+        wait_for(lambda: len(awx.launched) == 1, output)
         assert control.counters()["launches_by_etl"] == {1: 1}
         control.start(1)
-        until(lambda: shown(r"type.: .etl_recovered"))
+        wait_for(lambda: shown("type.: .etl_recovered"), output)
         control.advance(7200)
-        until(lambda: len(awx.launched) == 2)
+        wait_for(lambda: len(awx.launched) == 2, output)
         control.outage(4)
-        until(lambda: shown("cannot be reached") and shown("type.: .tenant_reachable"))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        finally:
-            process.kill()
+        wait_for(lambda: shown("cannot be reached") and shown("type.: .tenant_reachable"), output)
+        process.terminate()
+        process.wait(30)
     events = [launch["extra_vars"]["etl_event"] for launch in awx.launched]
     assert [(event["type"], event["etl_id"]) for event in events] == [("etl_failed", 1), ("etl_late", 2)]
     assert events[1]["labels"] == {"team": "capacity"}

@@ -12,12 +12,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 
-from tests.functional.support import INVENTORY, without_internals, write_playbook
+from tests.functional.support import INVENTORY, started, wait_for, without_internals, write_playbook
 
 NAMES = ["Load A", "Load B", "Load C"]
 RUN = "- name: Refresh\n  capacityops.bmc_helix.etl_action: {action: run, %s, poll_interval: 1}\n"
@@ -36,13 +35,6 @@ def stable(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def launches(simulator: Any) -> int:
     return sum(simulator.control.counters()["accepted_by_etl"].values())
-
-
-def wait_for(fact: Callable[[], Any], what: str) -> None:
-    ends = time.monotonic() + 60
-    while not fact():
-        assert time.monotonic() < ends, what
-        time.sleep(0.05)
 
 
 def test_each_change_is_reported_and_the_result_is_that_of_the_module_alone(simulator, play, module):
@@ -125,27 +117,13 @@ def test_a_task_that_was_ended_launches_nothing_more(
     scene(simulator, duration=60)
     playbook = write_playbook(tmp_path, RUN % "etl_id: [701, 702, 703], max_parallel: 1" + keyword, "localhost", {})
     output = tmp_path / "output.txt"
-    with output.open("w") as file:
-        player = subprocess.Popen(
-            ["ansible-playbook", "-i", INVENTORY, playbook],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd=tmp_path,
-            start_new_session=True,
-        )
-    try:
-        wait_for(lambda: re.search("ETL 701.*RUNNING", output.read_text()), "the ETL never ran")
+    with started(["ansible-playbook", "-i", INVENTORY, playbook], environment, output) as player:
+        wait_for(lambda: re.search("ETL 701.*RUNNING", output.read_text()), output)
         module = module_of(player.pid)
         interrupt(player.pid, module)
         assert player.wait(60) == status or status is None
-    finally:
-        if player.poll() is None:
-            os.killpg(player.pid, signal.SIGKILL)
-            player.wait()
     # A module that still lived would start the next one now.
     simulator.control.advance(60)
-    wait_for(lambda: not is_alive(module), "the module lives on")
+    wait_for(lambda: not is_alive(module), output)
     assert launches(simulator) == 1
     assert told in output.read_text(), output.read_text()
