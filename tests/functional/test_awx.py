@@ -39,8 +39,6 @@ VARIABLES: dict[str, Any] = {
     "awx_resources_deploy_template": "My deployment",
 }
 ALWAYS = ["check tenant", "action", "report", "health", "stop"]
-#: Newer versions of ansible-core leave the options of a module out of its result.
-WITH_OPTIONS = {"ANSIBLE_INJECT_INVOCATION": "true"}
 MAINTENANCE = ["enter maintenance", "leave maintenance", "leave maintenance after a failure"]
 
 
@@ -72,6 +70,8 @@ def test_tls_and_files_are_safe_when_left_out() -> None:
 
 #: AWX cannot pass a lone * at all.
 NAME = "[PROD] a, b: Zürich {{ 6 * 7 }} isn't #1"
+#: Newer versions of ansible-core leave the options of a module out of its result. Pipelining only saves time.
+SETTINGS = {"ANSIBLE_INJECT_INVOCATION": "true", "ANSIBLE_PIPELINING": "true"}
 DUMP = f"""
 - name: Read the variables of the role
   ansible.builtin.include_vars:
@@ -90,7 +90,7 @@ DUMP = f"""
 def played_as_awx(play: Playbook, folder: Path, *playbooks: str, answers: Mapping[str, Any], **keywords: Any) -> Played:
     text = "".join(f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{playbook}\n" for playbook in playbooks)
     (folder / "extravars").write_text(rules.extra_vars(answers, keywords.pop("stored", {})), encoding="utf-8")
-    return play(text, arguments=("-e", f"@{folder / 'extravars'}"), env=WITH_OPTIONS, timeout=290, **keywords)
+    return play(text, arguments=("-e", f"@{folder / 'extravars'}"), env=SETTINGS, **keywords)
 
 
 def options_of(done: Played, *names: str) -> list[tuple[Any, ...]]:
@@ -209,8 +209,8 @@ def fake() -> Iterator[FakeAwxServer]:
 @pytest.fixture
 def with_awx(fake: FakeAwxServer) -> dict[str, Any]:
     """Keywords of `play`. The modules of awx.awx use what newer versions of ansible-core call deprecated."""
-    env = {"CONTROLLER_HOST": fake.url, "CONTROLLER_OAUTH_TOKEN": TOKEN, "ANSIBLE_PIPELINING": "true"}
-    return {"env": {**env, **WITH_OPTIONS}, "allow_warnings": True}
+    env = {"CONTROLLER_HOST": fake.url, "CONTROLLER_OAUTH_TOKEN": TOKEN, **SETTINGS}
+    return {"env": env, "allow_warnings": True}
 
 
 @pytest.fixture

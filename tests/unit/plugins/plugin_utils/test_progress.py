@@ -123,6 +123,7 @@ def test_what_was_started_is_named_at_an_early_end(tmp_path):
         {"wait_timeout": 60, "entries": [entry(n) for n in (1, 2, 3)]},
         event("done", 1, outcome="succeeded", started_at="T"),
         event("requested", 2, None, started_at="T", task_execution_request_id=4712),
+        event("waiting", 3, state="RUNNING"),
     ]
     texts = [json.dumps(line) + "\n" for line in lines]
     (tmp_path / f"{PREFIX}1").write_text("".join(texts[:2]), encoding="utf-8")
