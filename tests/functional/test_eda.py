@@ -225,6 +225,9 @@ async def test_a_restart_repeats_nothing_and_misses_nothing(
     assert third.events[0]["meta"] == fourth.events[0]["meta"]
 
 
+STATE = {"format": 1, "url": "x", "reachable": True, "seen_at": None, "etls": {}}
+
+
 @pytest.mark.parametrize(
     ("arguments", "stored", "message"),
     [
@@ -237,7 +240,8 @@ async def test_a_restart_repeats_nothing_and_misses_nothing(
         ({"access_secret_key": "wrong-secret-key-of-the-test"}, None, "401"),
         ({"state_file": "/nowhere/state.json"}, None, "/nowhere/state.json cannot be written: No such file"),
         *(({}, text, "it is not a state of this event source") for text in ("{", "[]", '{"etls": {"1": {}}}')),
-        ({}, '{"format": 2, "url": "x", "etls": {}}', "is of format 2 and tenant x"),
+        ({}, json.dumps({**STATE, "format": 2}), "is of format 2 and tenant x"),
+        ({}, json.dumps(STATE), "is of format 1 and tenant x"),
     ],
 )
 @in_a_loop
@@ -258,7 +262,7 @@ async def test_it_ends_at_once(
 
 @in_a_loop
 async def test_cancellation_does_not_wait_for_a_server_that_hangs(watch: Callable[..., Source]) -> None:
-    asked, over = threading.Event(), threading.Event()
+    asked, over, began = threading.Event(), threading.Event(), time.monotonic()
 
     def hang(_socket: object) -> None:
         asked.set()
@@ -269,6 +273,7 @@ async def test_cancellation_does_not_wait_for_a_server_that_hangs(watch: Callabl
         await source.until(asked.is_set)
         await source.end()
         over.set()
+        assert time.monotonic() - began < 30
 
 
 # ---- a real ansible-rulebook
