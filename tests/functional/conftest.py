@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -21,7 +23,8 @@ from tests.functional.support import (
     assert_no_secret,
     base_environment,
     run_ansible,
-    run_module,
+    run_process,
+    without_internals,
     write_playbook,
 )
 from tests.simulator.client import SimulatorProcess
@@ -44,17 +47,8 @@ def simulator(simulator_process: SimulatorProcess) -> SimulatorProcess:
 @pytest.fixture
 def start_simulator() -> Iterator[Callable[..., SimulatorProcess]]:
     """Start a server of the test's own, for example `start_simulator(https=False)`; it ends with the test."""
-    started: list[SimulatorProcess] = []
-
-    def start(**arguments: Any) -> SimulatorProcess:
-        process = SimulatorProcess(**arguments)
-        process.__enter__()
-        started.append(process)
-        return process
-
-    yield start
-    for process in reversed(started):
-        process.__exit__(None, None, None)
+    with contextlib.ExitStack() as stack:
+        yield lambda **arguments: stack.enter_context(SimulatorProcess(**arguments))
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +65,7 @@ def environment(home: Path, simulator: SimulatorProcess) -> dict[str, str]:
 
 @pytest.fixture
 def module(environment: dict[str, str]) -> Callable[..., ModuleRun]:
-    """Run a module as a process: `module("etl_action", action="run", etl_id=321)`.
+    """Run a module's file as Ansible's wrapper would: `module("etl_action", action="run", etl_id=321)`.
 
     `check`, `diff`, `env` (added to the environment; None takes a variable away) and `timeout` are not passed on.
     """
@@ -85,10 +79,14 @@ def module(environment: dict[str, str]) -> Callable[..., ModuleRun]:
         timeout: float = 120,
         **arguments: Any,
     ) -> ModuleRun:
-        done = run_module(name, arguments, _merged(environment, env), check=check, diff=diff, timeout=timeout)
+        given = {"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}}
+        command = [sys.executable, "-m", f"ansible_collections.{COLLECTION}.plugins.modules.{name}"]
+        done = run_process(command, _merged(environment, env), environment["HOME"], timeout, json.dumps(given))
+        assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
-        assert (done.rc != 0) == done.failed
-        return done
+        result = ModuleRun(without_internals(json.loads(done.stdout)), done.returncode, done.stdout, done.stderr)
+        assert (result.rc != 0) == result.failed
+        return result
 
     return run
 
@@ -96,43 +94,54 @@ def module(environment: dict[str, str]) -> Callable[..., ModuleRun]:
 @pytest.fixture(name="run_module")
 def fixture_run_module(module: Callable[..., ModuleRun]) -> Callable[..., ModuleRun]:
     """As `module`, with the options in a dictionary: `run_module("etl_action", {"action": "run"}, check=True)`."""
-
-    def run(name: str, args: Optional[Mapping[str, Any]] = None, **keywords: Any) -> ModuleRun:
-        return module(name, **keywords, **dict(args or {}))
-
-    return run
+    return lambda name, args=None, **keywords: module(name, **keywords, **dict(args or {}))
 
 
 @pytest.fixture
-def play(environment: dict[str, str], simulator: SimulatorProcess, tmp_path: Path) -> Callable[..., Played]:
-    """Run tasks (YAML text or a list of dictionaries) with ansible-playbook; text of a whole play is taken as it is.
+def program(environment: dict[str, str], simulator: SimulatorProcess, tmp_path: Path) -> Callable[..., Played]:
+    """Run a program of Ansible.
 
     Warnings and secrets in the output fail the test, unless `allow_warnings` or `allow_secrets` is set.
     """
 
     def run(
-        tasks: Union[str, list[dict[str, Any]]],
-        *,
+        *command: object,
         check: bool = False,
         diff: bool = False,
-        extra: Optional[Mapping[str, Any]] = None,
         verbosity: int = 0,
         env: Optional[Mapping[str, Optional[str]]] = None,
+        timeout: float = 250,
+        allow_warnings: bool = False,
+        allow_secrets: bool = False,
+    ) -> Played:
+        switches = ["--check"] * check + ["--diff"] * diff + ["-" + "v" * verbosity] * bool(verbosity)
+        played = run_ansible([*command, *switches], _merged(environment, env), tmp_path, timeout)
+        if not allow_secrets:
+            assert_no_secret(played.output, [simulator.access_secret_key])
+        if not allow_warnings:
+            assert played.warnings == [], played.output
+        return played
+
+    return run
+
+
+@pytest.fixture
+def play(program: Callable[..., Played], tmp_path: Path) -> Callable[..., Played]:
+    """Run tasks (YAML text or a list of dictionaries) with ansible-playbook; text of a whole play is taken as it is."""
+
+    def run(
+        tasks: Union[str, list[dict[str, Any]]],
+        *,
+        extra: Optional[Mapping[str, Any]] = None,
         hosts: str = "localhost",
         inventory: Union[str, Path] = INVENTORY,
         variables: Optional[Mapping[str, Any]] = None,
         arguments: tuple[str, ...] = (),
-        timeout: float = 240,
-        allow_warnings: bool = False,
-        allow_secrets: bool = False,
+        **keywords: Any,
     ) -> Played:
         playbook = write_playbook(tmp_path, tasks, hosts, variables or {})
-        command: list[object] = ["ansible-playbook", "-i", inventory, playbook, *_switches(check, diff, verbosity)]
-        if extra:
-            command += ["--extra-vars", json.dumps(dict(extra))]
-        played = run_ansible([*command, *arguments], _merged(environment, env), tmp_path, timeout)
-        _judge(played, simulator, allow_warnings=allow_warnings, allow_secrets=allow_secrets)
-        return played
+        more = ["--extra-vars", json.dumps(dict(extra))] if extra else []
+        return program("ansible-playbook", "-i", inventory, playbook, *more, *arguments, **keywords)
 
     return run
 
@@ -141,50 +150,20 @@ def play(environment: dict[str, str], simulator: SimulatorProcess, tmp_path: Pat
 def playbook(play: Callable[..., Played]) -> Callable[..., Played]:
     """Run a playbook of the collection: `playbook("etl_health", {"etl_health_html": "…"})`."""
 
-    def run(name: str, variables: Optional[Mapping[str, Any]] = None, **keywords: Any) -> Played:
-        text = f"- ansible.builtin.import_playbook: capacityops.bmc_helix.{name}\n"
-        return play(text, extra=dict(variables or {}), timeout=250, **keywords)
-
-    return run
+    text = f"- ansible.builtin.import_playbook: {COLLECTION}."
+    return lambda name, variables=None, **keywords: play(f"{text}{name}\n", extra=variables, **keywords)
 
 
 @pytest.fixture
-def adhoc(environment: dict[str, str], simulator: SimulatorProcess, tmp_path: Path) -> Callable[..., Played]:
+def adhoc(program: Callable[..., Played]) -> Callable[..., Played]:
     """Run one module with the `ansible` command: `adhoc("etl_action", {"action": "run", "etl_id": 321})`."""
 
-    def run(
-        name: str,
-        args: Mapping[str, Any],
-        *,
-        check: bool = False,
-        diff: bool = False,
-        verbosity: int = 0,
-        env: Optional[Mapping[str, Optional[str]]] = None,
-        timeout: float = 240,
-        allow_warnings: bool = False,
-    ) -> Played:
-        module_name = name if "." in name else f"{COLLECTION}.{name}"
-        command: list[object] = ["ansible", "localhost", "-i", INVENTORY, *_switches(check, diff, verbosity)]
-        command += ["-m", module_name, "-a", json.dumps(dict(args))]
-        played = run_ansible(command, _merged(environment, env), tmp_path, timeout)
-        _judge(played, simulator, allow_warnings=allow_warnings, allow_secrets=False)
-        return played
-
-    return run
-
-
-def _switches(check: bool, diff: bool, verbosity: int) -> list[object]:
-    return ["--check"] * check + ["--diff"] * diff + ["-" + "v" * verbosity] * bool(verbosity)
+    command = ["ansible", "localhost", "-i", INVENTORY, "-m"]
+    return lambda name, args, **keywords: program(
+        *command, f"{COLLECTION}.{name}", "-a", json.dumps(dict(args)), **keywords
+    )
 
 
 def _merged(environment: Mapping[str, str], changes: Optional[Mapping[str, Optional[str]]]) -> dict[str, str]:
     merged: dict[str, Optional[str]] = {**environment, **(changes or {})}
     return {name: value for name, value in merged.items() if value is not None}
-
-
-def _judge(played: Played, simulator: SimulatorProcess, *, allow_warnings: bool, allow_secrets: bool) -> None:
-    """What must be true of every run."""
-    if not allow_secrets:
-        assert_no_secret(played.output, [simulator.access_secret_key])
-    if not allow_warnings:
-        assert played.warnings == [], played.output

@@ -6,16 +6,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -35,14 +37,10 @@ _WARNING = re.compile(r"^\[(?:DEPRECATION )?WARNING\].*(?:\n(?!\[|\s*$|PLAY |TAS
 
 
 @dataclass
-class ModuleRun:
-    """One run of a module without Ansible around it."""
+class Result:
+    """What a module or a task returned."""
 
-    rc: int
     result: dict[str, Any]
-    stdout: str
-    stderr: str
-    seconds: float
 
     def __getitem__(self, key: str) -> Any:
         return self.result[key]
@@ -51,48 +49,45 @@ class ModuleRun:
         return key in self.result
 
     @property
-    def failed(self) -> bool:
-        return bool(self.result.get("failed"))
-
-    @property
     def changed(self) -> bool:
         return bool(self.result.get("changed"))
 
+    @property
+    def failed(self) -> bool:
+        return bool(self.result.get("failed"))
+
 
 @dataclass
-class TaskResult:
+class ModuleRun(Result):
+    """One run of a module without Ansible around it."""
+
+    rc: int
+    stdout: str
+    stderr: str
+
+
+@dataclass
+class TaskResult(Result):
     """What one task returned on one host."""
 
     task: str
     host: str
     status: str
     ignored: bool
-    result: dict[str, Any]
-
-    def __getitem__(self, key: str) -> Any:
-        return self.result[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.result
 
     @property
     def failed(self) -> bool:
         return self.status == "failed"
 
-    @property
-    def changed(self) -> bool:
-        return bool(self.result.get("changed"))
-
 
 @dataclass
 class Played:
-    """One run of ansible-playbook or ansible."""
+    """One run of a program of Ansible."""
 
     rc: int
     stdout: str
     stderr: str
-    seconds: float
-    tasks: list[TaskResult] = field(default_factory=list)
+    tasks: list[TaskResult]
 
     @property
     def output(self) -> str:
@@ -133,66 +128,75 @@ def without_internals(result: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in result.items() if not key.startswith("_ansible_")}
 
 
-def run_module(
-    name: str, arguments: Mapping[str, Any], env: Mapping[str, str], *, check: bool, diff: bool, timeout: float
-) -> ModuleRun:
-    """Run the module's file as Ansible's wrapper would, arguments on standard input."""
-    internal = {"_ansible_check_mode": check, "_ansible_diff": diff}
-    began = time.monotonic()
-    process = subprocess.run(
-        [sys.executable, "-m", f"ansible_collections.{COLLECTION}.plugins.modules.{name}"],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **internal}}),
+def without_callbacks(env: Mapping[str, str]) -> dict[str, str]:
+    """For programs that set the callback plugins of Ansible themselves."""
+    return {name: value for name, value in env.items() if "CALLBACK" not in name}
+
+
+def run_process(
+    command: Sequence[object], env: Mapping[str, str], folder: Union[str, Path], timeout: float, given: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a program, which is looked for beside this interpreter first, with a text on standard input."""
+    return subprocess.run(
+        [str(word) for word in command],
+        input=given,
         capture_output=True,
         text=True,
         encoding="utf-8",
         env=dict(env),
-        cwd=env["HOME"],
-        timeout=timeout,
-        check=False,
-    )
-    seconds = time.monotonic() - began
-    try:
-        result = without_internals(json.loads(process.stdout))
-    except ValueError:
-        raise AssertionError(
-            f"{name} did not print a JSON document (status {process.returncode}):\n{process.stdout}\n{process.stderr}"
-        ) from None
-    return ModuleRun(process.returncode, result, process.stdout, process.stderr, seconds)
-
-
-def run_ansible(command: Sequence[object], env: Mapping[str, str], folder: Path, timeout: float) -> Played:
-    """Run one of Ansible's programs of this interpreter, with the recorder."""
-    record = folder / f"record-{time.monotonic_ns()}.jsonl"
-    began = time.monotonic()
-    program, *arguments = [str(word) for word in command]
-    process = subprocess.run(
-        [str(Path(sys.executable).with_name(program)), *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env={**env, "ANSIBLE_RECORDER_FILE": str(record)},
         cwd=folder,
         timeout=timeout,
         check=False,
     )
-    seconds = time.monotonic() - began
+
+
+@contextlib.contextmanager
+def started(command: Sequence[object], env: Mapping[str, str], output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A program in a session of its own, in the folder of the file that gets its output. It is killed at the end."""
+    words = [str(word) for word in command]
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env=env,
+            cwd=output.parent,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_for(fact: Callable[[], object], output: Path) -> None:
+    """Until it is so, at most a minute."""
+    deadline = time.monotonic() + 60
+    while not fact():
+        assert time.monotonic() < deadline, output.read_text(encoding="utf-8")
+        time.sleep(0.05)
+
+
+def run_ansible(command: Sequence[object], env: Mapping[str, str], folder: Path, timeout: float) -> Played:
+    """Run a program of Ansible, with the recorder."""
+    record = folder / f"record-{time.monotonic_ns()}.jsonl"
+    process = run_process(command, {**env, "ANSIBLE_RECORDER_FILE": str(record)}, folder, timeout)
     lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
     tasks = [TaskResult(**json.loads(line)) for line in lines]
-    return Played(process.returncode, process.stdout, process.stderr, seconds, tasks)
+    return Played(process.returncode, process.stdout, process.stderr, tasks)
 
 
 def write_playbook(folder: Path, tasks: Union[str, list[dict[str, Any]]], hosts: str, vars_: Mapping[str, Any]) -> Path:
     """Write a playbook of one play around the tasks, or a complete one if the text starts with a play."""
     path = folder / f"play-{time.monotonic_ns()}.yml"
-    if isinstance(tasks, str):
-        text = textwrap.dedent(tasks).strip("\n") + "\n"
-    else:
-        text = json.dumps(tasks, indent=2) + "\n"
+    text = textwrap.dedent(tasks).strip("\n") if isinstance(tasks, str) else json.dumps(tasks, indent=2)
     if not re.search(r"^- (hosts|name: .*\n  hosts|import_playbook|ansible.builtin.import_playbook)\b", text):
         header = f"- hosts: {hosts}\n  gather_facts: false\n  vars: {json.dumps(dict(vars_))}\n  tasks:\n"
         text = header + textwrap.indent(text, "    ")
-    path.write_text("---\n" + text, encoding="utf-8")
+    path.write_text(f"---\n{text}\n", encoding="utf-8")
     return path
 
 

@@ -7,17 +7,14 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.functional.support import COLLECTION, ROOT, SITE_PACKAGES, base_environment
+from tests.functional.support import COLLECTION, ROOT, base_environment, run_process
 
 DEFINITION = ROOT / "extensions" / "execution-environment" / "execution-environment.yml"
-BUILDER = Path(sys.executable).with_name("ansible-builder")
 
 pytestmark = [
     pytest.mark.full,
@@ -25,41 +22,27 @@ pytestmark = [
 ]
 
 
-def builder(*arguments: object, home: Path) -> str:
-    done = subprocess.run(
-        [BUILDER, *map(str, arguments)],
-        env=base_environment(home),
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+def builder(home: Path, *arguments: object) -> None:
+    done = run_process(["ansible-builder", *arguments], base_environment(home), home, 100)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_the_collection_says_what_it_needs(tmp_path: Path) -> None:
-    collections = tmp_path / "ansible_collections" / COLLECTION.replace(".", "/")
-    collections.parent.mkdir(parents=True)
-    collections.symlink_to(SITE_PACKAGES / "ansible_collections" / COLLECTION.replace(".", "/"))
+    link = tmp_path / "ansible_collections" / COLLECTION.replace(".", "/")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(ROOT)
     needed = tmp_path / "requirements.txt"
-    builder("introspect", "--write-pip", needed, tmp_path, home=tmp_path)
+    builder(tmp_path, "introspect", "--write-pip", needed, tmp_path)
     lines = [line.partition("#")[0].strip() for line in needed.read_text(encoding="utf-8").splitlines()]
     assert [line for line in lines if line] == ["requests>=2.25.1"]
-    assert f"collection {COLLECTION}" in needed.read_text(encoding="utf-8")
 
 
 def test_the_example_makes_a_context(tmp_path: Path) -> None:
-    context = tmp_path / "context"
-    builder("create", "--file", DEFINITION, "--context", context, "--output-filename", "Containerfile", home=tmp_path)
-    container = (context / "Containerfile").read_text(encoding="utf-8")
-    assert "ansible-galaxy collection install" in container
-    assert "USER 1000" in container
-    wanted = yaml.safe_load((context / "_build" / "requirements.yml").read_text(encoding="utf-8"))
+    builder(tmp_path, "create", "--file", DEFINITION, "--context", tmp_path, "--output-filename", "Containerfile")
+    assert "USER 1000" in (tmp_path / "Containerfile").read_text(encoding="utf-8")
+    wanted = yaml.safe_load((tmp_path / "_build" / "requirements.yml").read_text(encoding="utf-8"))
     [collection] = wanted["collections"]
-    galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))
-    assert collection["name"] == f"{galaxy['namespace']}.{galaxy['name']}"
+    assert collection["name"] == COLLECTION
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"]
     least = collection["version"].partition(",")[0].removeprefix(">=")
-    assert galaxy["version"].split(".") >= least.split("."), "the example asks for a version that is not out yet"
+    assert version.split(".") >= least.split("."), "the example asks for a version that is not out yet"

@@ -2,14 +2,18 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lines that a waiting task shows."""
+"""The lines that a waiting task shows, and what its action plugin hands to the module."""
 
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import HelixError
+from ansible_collections.capacityops.bmc_helix.plugins.module_utils._run_files import CHANNEL
+from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._action import HelixAction
 from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._progress import (
     LAST_BEAT,
     PREFIX,
@@ -45,45 +49,35 @@ def reporter_for(*ids, limit=3600, **options):
     return reporter
 
 
+STARTS = "waiting for it to start (3 s)"
+
+
 @pytest.mark.parametrize(
     ("told", "line"),
     [
-        (
-            event("requested", task_execution_request_id=4711),
-            "  ETL 1 (Bank ETL): request accepted (id 4711), waiting for it to start (3 s)",
-        ),
-        (event("unclear"), "  ETL 1 (Bank ETL): the response to the request was lost, waiting for it to start (3 s)"),
-        (
-            event("requested", attached=True),
-            "  ETL 1 (Bank ETL): following a run that was already requested, waiting for it to start (3 s)",
-        ),
-        (event("waiting", state="RUNNING"), "  ETL 1 (Bank ETL): queued behind the run in progress (3 s)"),
-        (event("running", state="RUNNING"), "  ETL 1 (Bank ETL): RUNNING (3 s)"),
-        (event("running", state="RUNNING", attached=True), "  ETL 1 (Bank ETL): RUNNING, already running (3 s)"),
-        (event("stopping", state="RUNNING"), "  ETL 1 (Bank ETL): RUNNING, asked to stop (3 s)"),
-        (event("running", state="RUNNING", lost=3), "  ETL 1 (Bank ETL): status unavailable, 3 polls failed (3 s)"),
-        (event("done", outcome="succeeded"), "  ETL 1 (Bank ETL): succeeded after 3 s"),
-        (event("done", outcome="warning"), "  ETL 1 (Bank ETL): warning (exit OK) after 3 s"),
-        (event("done", outcome="would_run"), "  ETL 1 (Bank ETL): would run"),
-        (event("done", outcome="not_tried", failed=True), "  ETL 1 (Bank ETL): not tried"),
-        (event("done", outcome="timed_out"), "  ETL 1 (Bank ETL): FAILED (timed out) after 3 s"),
-        (event("done", name=None, outcome="failed"), "  ETL 1: FAILED (exit OK) after 3 s"),
+        (event("checking"), ""),
+        (event("requested", task_execution_request_id=4711), f"request accepted (id 4711), {STARTS}"),
+        (event("unclear"), f"the response to the request was lost, {STARTS}"),
+        (event("requested", attached=True), f"following a run that was already requested, {STARTS}"),
+        (event("waiting", state="RUNNING"), "queued behind the run in progress (3 s)"),
+        (event("running", state="RUNNING"), "RUNNING (3 s)"),
+        (event("running", state="RUNNING", attached=True), "RUNNING, already running (3 s)"),
+        (event("stopping", state="RUNNING"), "RUNNING, asked to stop (3 s)"),
+        (event("running", state="RUNNING", lost=3), "status unavailable, 3 polls failed (3 s)"),
+        (event("done", outcome="succeeded"), "succeeded after 3 s"),
+        (event("done", outcome="warning"), "warning (exit OK) after 3 s"),
+        (event("done", outcome="would_run"), "would run"),
+        (event("done", outcome="not_tried", failed=True), "not tried"),
+        (event("done", outcome="timed_out"), "FAILED (timed out) after 3 s"),
+        (event("done", outcome="failed"), "FAILED (exit OK) after 3 s"),
     ],
 )
 def test_one_line_for_each_change(told, line):
     reporter = reporter_for(1)
-    told["at"] = 0.0
     reporter.take(told)
     reporter._events[1]["at"] = 1.0
-    assert reporter.lines(1.0) == [line]
+    assert reporter.lines(1.0) == ([f"  ETL 1 (Bank ETL): {line}"] if line else [])
     assert reporter.lines(1.5) == [], "nothing is shown twice"
-
-
-def test_a_requested_run_is_never_shown_as_ended():
-    reporter = reporter_for(1)
-    for phase in ("checking", "requested", "unclear"):
-        reporter.take(event(phase, state="ENDED"))
-        assert "ENDED" not in "".join(reporter.lines(5.0)), phase
 
 
 def test_many_etls_share_one_line_with_groups_in_a_fixed_order():
@@ -122,43 +116,45 @@ def test_no_log_hides_names_and_states():
     assert "Bank" not in line
 
 
-def test_what_was_started_is_named_at_an_early_end():
-    reporter = reporter_for(1, 2, 3)
-    assert reporter.farewell() == []
-    reporter.take(event("done", 1, outcome="succeeded", started_at="T"))
-    reporter.take(event("requested", 2, "Load", started_at="T", task_execution_request_id=4712))
-    (line,) = reporter.farewell()
-    assert "ETL 1 (Bank ETL): succeeded; ETL 2 (Load): request accepted (id 4712), waiting for it to start" in line
+def test_what_was_started_is_named_at_an_early_end(tmp_path):
+    """Also by the main process, from what a killed worker left behind."""
+    lines = [
+        {"hidden": False},
+        {"wait_timeout": 60, "entries": [entry(n) for n in (1, 2, 3)]},
+        event("done", 1, outcome="succeeded", started_at="T"),
+        event("requested", 2, None, started_at="T", task_execution_request_id=4712),
+        event("waiting", 3, state="RUNNING"),
+    ]
+    texts = [json.dumps(line) + "\n" for line in lines]
+    (tmp_path / f"{PREFIX}1").write_text("".join(texts[:2]), encoding="utf-8")
+    (tmp_path / f"{PREFIX}2").write_text("", encoding="utf-8")
+    assert farewells(str(tmp_path)) == []
+    (tmp_path / f"{PREFIX}2").write_text("".join(texts) + '{"phase": "do', encoding="utf-8")
+    (line,) = farewells(str(tmp_path))
+    assert "ETL 1 (Bank ETL): succeeded; ETL 2: request accepted (id 4712), waiting for it to start" in line
     assert "etl_wait" in line
     assert "action: stop" in line
     assert "ETL 3" not in line
 
 
-def test_what_a_killed_worker_left_behind_is_named(tmp_path):
-    lines = [
-        {"hidden": False},
-        {"wait_timeout": 60, "entries": [entry(1)]},
-        event("running", state="RUNNING", started_at="T"),
-    ]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (tmp_path / f"{PREFIX}1").write_text(text + '{"phase": "do', encoding="utf-8")
-    (tmp_path / f"{PREFIX}2").write_text("", encoding="utf-8")
-    (line,) = farewells(str(tmp_path))
-    assert "ETL 1 (Bank ETL): RUNNING" in line
-
-
 def test_a_module_that_died_does_not_take_what_it_started_with_it():
     died = HelixError("The module was killed.", kind="internal_error", remedy="Check the ETL.")
-    begun, queued, done = cut_off(
-        [
-            entry(1, "Load", started_at="T", changed=True),
-            entry(2),
-            {**entry(3, outcome="succeeded"), "msg": "ETL 3 ran."},
-        ],
-        died,
-    )
+    ended = {**entry(3, outcome="succeeded"), "msg": "ETL 3 ran."}
+    begun, queued, done = cut_off([entry(1, "Load", started_at="T", changed=True), entry(2), ended], died)
     assert (begun["outcome"], begun["failed"], begun["changed"]) == ("unconfirmed", True, True)
     assert begun["msg"].startswith("ETL 1 (Load) was started, and how it ended is not known")
     assert (queued["outcome"], queued["failed"]) == ("failed", True)
     assert queued["error"]["kind"] == "internal_error"
-    assert done["outcome"] == "succeeded"
+    assert done == ended
+
+
+def test_without_a_folder_for_progress_the_module_still_knows_its_task(tmp_path):
+    action = HelixAction.__new__(HelixAction)
+    action._task = SimpleNamespace(no_log=False, async_val=0, environment=None)
+    about = {"run": "1", "task": "play.yml:7", "host": "a", "notes": str(tmp_path / "missing")}
+    given = []
+    with mock.patch.object(action, "_about", return_value=about):
+        action._followed(lambda: given.extend(action._task.environment) or {}, {})
+    (variables,) = given
+    assert json.loads(variables[CHANNEL]).items() >= about.items()
+    assert action._task.environment is None
