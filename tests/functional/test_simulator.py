@@ -195,6 +195,9 @@ def test_list_and_unknown_etls(api: Api, control: Control) -> None:
         {"name": "VMware", "etl_id": 53, "run_configurations": configurations},
         {"name": "\x1b]52;c;eA==\x07", "etl_id": 55, "run_configurations": []},
     ]
+    for mode, status in (("redirect", 301), ("not_found", 404), ("served", 200)):
+        control.configure(list_without_slash=mode)
+        assert api.call("GET", ETLS).status_code == status
     for style, text in (("json", '{"error": "ETL not found"}'), ("text", "ETL not found"), ("empty", "")):
         control.configure(not_found_style=style, not_found_code=404, not_found_type="text/x-odd")
         for reply in (api.status(9), api.status("x"), *(api.act(action, 9) for action in ACTIONS)):
@@ -249,15 +252,19 @@ def test_forms_of_the_time(api: Api, control: Control) -> None:
 
 
 def test_clock_of_the_server(api: Api, control: Control) -> None:
+    control.put_etl(321, state="ENDED")
+    stamp = api.status().json()["last_exec_ts"]
     control.configure(clock_skew=-86400)
+    assert api.status().json()["last_exec_ts"] < stamp
     shown = email.utils.parsedate_to_datetime(api.list().headers["Date"]).timestamp()
     assert shown == int(control.clock()["now"]) - 86400
     control.configure(date_text="Fri, 31 Dec 9999 23:59:59 GMT")
     assert api.list().headers["Date"] == "Fri, 31 Dec 9999 23:59:59 GMT"
-    control.put_etl(321)
+    control.configure(date_header=False)
+    assert "Date" not in api.list().headers
     for _number in range(40):
         control.advance(10**10)
-    control.configure(token_life=10**10, clock_skew=10**10, date_text=None)
+    control.configure(token_life=10**10, clock_skew=10**10, date_header=True, date_text=None)
     api.login()
     assert codes(api.act("run"), api.status()) == [200, 200], "time does not run out"
 

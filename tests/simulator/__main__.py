@@ -51,11 +51,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--access-secret-key", help="its secret")
     add("--tenant-id", help="its tenant ID")
     add("--stop-after", type=float, metavar="SECONDS", help="stop after this many seconds without a request")
-    add(
-        "--stop-with-stdin",
-        action="store_true",
-        help="stop when standard input closes, with the process that started it",
-    )
+    add("--stop-with-stdin", action="store_true", help="stop when the process that started it closes standard input")
     add("--quiet", action="store_true", help="print nothing at start")
     return parser.parse_args(arguments)
 

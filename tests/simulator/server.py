@@ -132,10 +132,8 @@ def abort(request: web.BaseRequest) -> web.Response:
     """Cut the connection with a TCP reset. The returned response is not sent, but the framework requires one."""
     transport = request.transport
     if transport is not None:
-        raw_socket = transport.get_extra_info("socket")
-        if raw_socket is not None:
-            with contextlib.suppress(OSError):
-                raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError, AttributeError):  # it is closed already
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
     return web.Response()
 
