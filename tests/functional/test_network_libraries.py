@@ -41,7 +41,7 @@ def test_older_libraries(name: str) -> None:
     def python(*words: str) -> str:
         env = {**os.environ, "PYTHONPATH": str(folder)}
         command = [sys.executable, *words]
-        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=110, check=False)
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=250, check=False)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         return done.stdout
 

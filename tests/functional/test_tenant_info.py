@@ -199,12 +199,23 @@ ODD |= {"list_without_slash": "served", "strict_accept": False, "not_found_code"
 ODD |= {"jwt_exp": True, "token_life": 300, "clock_skew": 7200}
 OTHER: dict[str, Any] = {"none_style": "204_empty", "time_format": "epoch_ms", "list_without_slash": "not_found"}
 OTHER |= {"not_found_style": "empty", "tenant_required": True, "jwt_opaque": True, "date_header": False}
+SEEN_IN_ODD = {"status_code": 204, "no_value": "absent", "words_case": "title", "trailing_slash": "optional"}
+SEEN_IN_OTHER = {
+    "no_value_code": 204,
+    "time_format": "epoch_ms",
+    "trailing_slash": "required",
+    "token_claims": "opaque",
+}
 
 
 @pytest.mark.one_core
-@pytest.mark.parametrize("settings", [ODD, OTHER], ids=["odd", "other"])
+@pytest.mark.parametrize(("settings", "seen"), [(ODD, SEEN_IN_ODD), (OTHER, SEEN_IN_OTHER)], ids=["odd", "other"])
 def test_round_trip(
-    start_simulator: Callable[..., SimulatorProcess], home: Path, tmp_path: Path, settings: dict[str, Any]
+    start_simulator: Callable[..., SimulatorProcess],
+    home: Path,
+    tmp_path: Path,
+    settings: dict[str, Any],
+    seen: dict[str, Any],
 ) -> None:
     """A simulator that gets the profile of another one behaves like it."""
     file = tmp_path / "profile.json"
@@ -225,6 +236,7 @@ def test_round_trip(
     skews = [profile.pop("clock_skew_seconds") or 0 for profile in profiles]
     assert skews[0] == pytest.approx(skews[1], abs=2)  # the header Date has whole seconds
     assert profiles[0] == profiles[1]
+    assert profiles[0].items() >= seen.items()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     for private in ("Secret name", "127.0.0.1", simulator.access_key, simulator.tenant_id):
         assert private not in file.read_text(encoding="utf-8")
