@@ -82,7 +82,7 @@ def test_the_search_finds_what_is_there(parrot: Parrot) -> None:
 @pytest.mark.parametrize("exchange", EXCHANGES)
 def test_no_echo_gets_through(parrot: Parrot, exchange: str, style: str) -> None:
     look = exchange in ("login", "list")
-    # The properties come first, because long answers are cut. Without an action, nobody set them, so they are no secrets.
+    # Properties come first, because long answers are cut. Without an action nobody set them: they are no secrets.
     parrot.secrets = KEYS if look else {"short": SHORT, "property": PROPERTY, **KEYS}
     # An answer of another shape (201) and statuses with words of their own take no other way in another style.
     for status in (200, 302, 400, 401, 500, *((201, 403, 404, 503) if style == "nested" else ())):
