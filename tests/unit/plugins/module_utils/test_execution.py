@@ -180,6 +180,7 @@ STORIES = [
         "unconfirmed changed failed: run",
         given(outage=(0.21, 1e9, "502"), wait_timeout=500),
         "accepted the run request",
+        above=500,
     ),
     story("failed failed", given(outage=(0.0, 120.0, "429_wait"), wait_timeout=60, retries=20), below=61),
     story("succeeded changed: run", given(duration=3000, token_life=120.0), renewed=20, lost_polls=0),

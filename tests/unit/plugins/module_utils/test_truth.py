@@ -355,7 +355,10 @@ def test_a_pending_request_is_forgotten_after_a_kill_and_after_its_time(folder):
     assert w.act(wait=False, request_notes=folder)["outcome"] == "nothing_to_do"
     w.clock.pass_by(_run_files.NOTE_LIFE)
     assert w.act(wait=False, request_notes=folder)["outcome"] == "accepted"
-    assert w.etl.launches("run") == 2
+    w.etl.state = "WAITING"
+    assert w.act("kill", request_notes=folder)["outcome"] == "stopped"
+    assert w.act(wait=False, request_notes=folder)["outcome"] == "accepted"
+    assert w.etl.launches("run") == 3
 
 
 def test_hosts_of_one_task_share_a_launch(folder):
