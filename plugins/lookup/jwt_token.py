@@ -42,7 +42,8 @@ options:
 notes:
   - There are no terms. Use C(lookup), not C(query), which returns a list.
   - For each option, the first of these applies. The option of the lookup, the Ansible variable, the environment
-    variable, the configuration file. Empty values are treated as unset.
+    variable, the configuration file. Empty values are treated as unset. From the configuration file, delete an empty
+    number or path instead.
   - O(allow_http), O(validate_certs), and O(cache) must be booleans; other values cause an error.
   - C(module_defaults) and the keyword C(environment) do not apply to lookups.
   - The lookup also logs in in check mode, because a login changes nothing.

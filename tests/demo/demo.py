@@ -80,6 +80,8 @@ def vary(name: str, env: dict[str, str], control: Control, arguments: list[str])
     variant = VARIANTS[name]
     print(f"\n==> {name}: {variant['about']}.", flush=True)
     control.reset()
+    for etl_id, behavior in variant.get("etls", {}).items():
+        control.patch_etl(etl_id, **behavior)
     for file in FOLDER.glob("*.*"):
         file.unlink()
     before = {etl["id"]: etl["state"] for etl in control.etls()}

@@ -21,6 +21,7 @@ SECRETS = [
     "with'single'quotes77",
     "back\\slash\\and\\more88",
     "new\nline\nand\ttab  and blanks99",
+    "pa&ss  w<rd\n123",
     "braces{{ lookup }}{% x %}per%cent%20%2Fcent%s17",
     "plus+slash/equals==<tag>&amp;</tag>;31",
     "ümläut-ß-64-日本語の秘密の鍵です-🔑-key-🔒-77",
