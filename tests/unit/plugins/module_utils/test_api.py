@@ -250,7 +250,8 @@ def test_when_an_etl_is_not_found(reply, listed, missing):
 
 
 def test_a_400_about_an_etl_that_is_there_shows_the_words_of_the_server():
-    server = Server(run=answer(400, {"message": "no active run configuration"}), list=answer(200, LISTED))
+    listed = answer(200, [*LISTED, {"etl_id": 7}])
+    server = Server(run=answer(400, {"message": "no active run configuration"}), list=listed)
     assert "no active run configuration" in failure(server.run).message
 
 
