@@ -277,6 +277,10 @@ def test_total_timeout_counts_the_time_of_the_selection():
     task = Task(slow, task.clock)
     assert set(outcomes(task.act(etl_id=None, name_pattern=["*"], total_timeout=15))) == {"not_tried"}
     assert not task.posts
+    _model, task = make(outage=(0, 1e9, "429_wait"))
+    with pytest.raises(HelixError):
+        task.act(etl_id=None, name_pattern=["*"], total_timeout=15)
+    assert task.clock.elapsed < 15
 
 
 def test_a_long_list_can_end_at_the_first_failure():
