@@ -136,7 +136,12 @@ STORIES = [
         evidence=MOVED,
     ),
     # Stop, kill, and schedule.
-    story("stopped changed: stop kill", given(**DEAF, action="stop", kill_after=30), "was killed", lasts=(30, 33)),
+    story(
+        "stopped changed: stop kill",
+        given(**DEAF, action="stop", kill_after=30),
+        "(kill_after) and was killed",
+        lasts=(30, 33),
+    ),
     story("timed_out changed failed: stop", given(**DEAF, action="stop", wait_timeout=60), "had not stopped"),
     story("stopped: stop", given(**JUST_ENDED), warning="just ended"),
     story("nothing_to_do: stop", given(**JUST_ENDED, wait=False), "had just ended", warning="just ended"),
