@@ -239,9 +239,9 @@ def test_each_etl_has_its_own_wait_timeout():
 
 def test_many_at_once_poll_gently():
     _model, task = make({"duration": 300})
-    task.act(etl_id=IDS, poll_interval=1)
-    looks = len([line for line in task.lines if line.endswith("/status")])
-    assert looks / task.clock.elapsed < 25
+    with mock.patch.object(_observer.planning, "next_poll", wraps=_observer.planning.next_poll) as asked:
+        task.act(etl_id=IDS, poll_interval=1)
+    assert max(call.args[2] for call in asked.call_args_list) == len(IDS), "they share the requests"
 
 
 def test_total_timeout_ends_what_runs_and_tries_no_other():
@@ -277,6 +277,10 @@ def test_total_timeout_counts_the_time_of_the_selection():
     task = Task(slow, task.clock)
     assert set(outcomes(task.act(etl_id=None, name_pattern=["*"], total_timeout=15))) == {"not_tried"}
     assert not task.posts
+    _model, task = make(outage=(0, 1e9, "429_wait"))
+    with pytest.raises(HelixError):
+        task.act(etl_id=None, name_pattern=["*"], total_timeout=15)
+    assert task.clock.elapsed < 15
 
 
 def test_a_long_list_can_end_at_the_first_failure():
@@ -290,7 +294,8 @@ def test_a_long_list_can_end_at_the_first_failure():
 def test_a_task_that_is_over_launches_nothing_more():
     model, task = make({"duration": 30})
     with mock.patch.object(_run_files.Channel, "over", side_effect=lambda: task.clock.elapsed > 50):
-        task.act(etl_id=IDS, max_parallel=1)
+        result = task.act(etl_id=IDS, max_parallel=1)
+    assert outcomes(result)[2:] == ["not_tried"] * 4
     assert sum(model.etls[etl_id].launches("run") for etl_id in IDS) == 2
 
 

@@ -23,6 +23,7 @@ from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.s
     Task,
     answer,
     login_answer,
+    readable,
 )
 
 RUNNING = {"initial": "RUNNING", "left": 1e6}
@@ -136,7 +137,12 @@ STORIES = [
         evidence=MOVED,
     ),
     # Stop, kill, and schedule.
-    story("stopped changed: stop kill", given(**DEAF, action="stop", kill_after=30), "was killed", lasts=(30, 33)),
+    story(
+        "stopped changed: stop kill",
+        given(**DEAF, action="stop", kill_after=30),
+        "(kill_after) and was killed",
+        lasts=(30, 33),
+    ),
     story("timed_out changed failed: stop", given(**DEAF, action="stop", wait_timeout=60), "had not stopped"),
     story("stopped: stop", given(**JUST_ENDED), warning="just ended"),
     story("nothing_to_do: stop", given(**JUST_ENDED, wait=False), "had just ended", warning="just ended"),
@@ -156,7 +162,7 @@ STORIES = [
         "not accepted within 50 s",
         "429",
     ),
-    story("accepted changed: run", given(start_lag=20, writes=(("reset", True),), wait=False), evidence="adopted"),
+    story("accepted changed: run", given(start_lag=20, writes=(("reset", True),), wait=False), "its effect was seen"),
     story("unconfirmed failed: run", given(writes=(("reset", False),), wait=False)),
     *(
         story("succeeded changed: run", given(duration=900, outage=(60, 800, fault)), lost=5)
@@ -363,6 +369,7 @@ def test_waiting_for_what_an_earlier_task_requested(world, first, passes, claime
     w.clock.pass_by(passes)
     began = w.clock.elapsed
     entry = w.wait_for(started)
+    readable(entry["msg"])
     assert claim(entry).replace(" attached", "") == claimed
     assert above <= w.clock.elapsed - began <= below
     assert "failed" not in claimed or "start_timeout" in entry["msg"]
@@ -400,6 +407,7 @@ SERVICE = {"kind": "service", "initial": "SERVICE_ON"}
 def test_waiting_without_a_baseline(world, options, claimed, above, below):
     w = World(**world)
     entry = w.wait_for(wait_timeout=600, **options)
+    readable(entry["msg"])
     assert claim(entry) == claimed
     assert above <= w.clock.elapsed <= below
     proves_nothing = claimed == "nothing_to_do"

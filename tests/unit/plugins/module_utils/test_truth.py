@@ -186,7 +186,10 @@ STORIES = {
     ),
     # Exit code and time do not change then, on any server.
     "the end of a schedule is confirmed sooner than that of a run": story(
-        "stopped changed: kill", given(initial="WAITING", action="kill"), below=6
+        "stopped changed: kill",
+        given(initial="WAITING", action="kill"),
+        "The schedule of ETL 321 was canceled",
+        below=6,
     ),
     # No value.
     **{
