@@ -573,8 +573,10 @@ def _refusal(answer: Answer, method: str, url: str, proxy: str | None) -> Transp
     """A response of a proxy, or of the TLS layer of nginx, instead of the service."""
     if answer.status == 407 and proxy:
         return _failure(method, url, proxy, _PROXY_DEMANDS, kind="proxy", remedy=_PROXY_USER)
-    said = re.search(r"[\w ]*SSL certificate[\w ]*|The plain HTTP request was sent to HTTPS port", answer.text())
-    if answer.status != 400 or not said:
+    # In a long text of letters, this search would take minutes. The page of nginx is short.
+    nginx = r"[\w ]*SSL certificate[\w ]*|The plain HTTP request was sent to HTTPS port"
+    said = answer.status == 400 and re.search(nginx, answer.text()[:2000])
+    if not said:
         return None
     words = f"the server rejected the TLS connection: {said.group().strip()}"
     return _failure(method, url, proxy, words, kind="tls", remedy=_CHECK_TLS)

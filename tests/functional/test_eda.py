@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.raw_server import RawServer
 
 from tests.awx.fake_awx import TOKEN, FakeAwxServer
-from tests.functional.network.servers import RawServer
 from tests.functional.support import (
     INVENTORY,
     ROOT,

@@ -24,9 +24,12 @@ from unittest import mock
 
 import pytest
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Transport
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.raw_server import (
+    RawServer,
+    refusing_port,
+)
 
 from tests.functional.inprocess import Done, InProcess, SimulatedClock
-from tests.functional.network.servers import RawServer, refusing_port
 from tests.functional.support import assert_no_secret
 
 pytest_plugins = ("tests.functional.inprocess",)

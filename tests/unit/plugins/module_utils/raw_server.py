@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import socketserver
 import threading
 
@@ -80,3 +81,11 @@ def reply(body=b"", status="200 OK", *headers):
     """The bytes of a valid response."""
     lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+@contextlib.contextmanager
+def refusing_port():
+    """A port on which nobody listens, and nobody else can."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]

@@ -22,7 +22,11 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils import _http
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors import AnswerError, TransportError
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._http import Answer, Transport, backoff, decoded
 from ansible_collections.capacityops.bmc_helix.plugins.module_utils._redaction import Redactor
-from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.raw_server import RawServer, reply
+from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.raw_server import (
+    RawServer,
+    refusing_port,
+    reply,
+)
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import (
     SECRET,
     FakeClock,
@@ -70,10 +74,8 @@ def transport():
 
 @pytest.fixture
 def closed_port():
-    """A port on which nobody listens, and nobody else can."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
+    with refusing_port() as port:
+        yield port
 
 
 def failure(work):
@@ -373,6 +375,11 @@ def test_nginx_reports_the_handshake_in_a_page(serve, transport, page):
     error = failure(lambda: transport().once("POST", server.url + "/run", TOKEN))
     assert (error.kind, error.maybe_done, error.transient) == ("tls", False, False)
     assert page in error.message
+
+
+def test_a_page_of_one_long_word_is_read_at_once(serve, transport):
+    server = serve(reply(b"x" * 3_000_000, "400 Bad Request"))
+    assert transport().once("POST", server.url + "/run", TOKEN).status == 400
 
 
 # -- reads are retried ------------------------------------------------------------------------------------------------
