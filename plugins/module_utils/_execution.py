@@ -72,6 +72,8 @@ class Execution:
         self._watch = Observer(task, record)
         self._spaced = False
         self._no_escalation = False
+        #: Whether the run that is followed is the one that this task requested for another host.
+        self._is_shared = False
 
     def run(self) -> None:
         """Follow the ETL to its end. Raises no exception."""
@@ -93,6 +95,11 @@ class Execution:
         except Exception as error:  # noqa: BLE001 - the other ETLs, and what was started, must not be lost
             self._give_up(internal(error, self._api.transport.redactor.text))
         r.token_renewals = self._api.tokens.renewals - renewals
+        if r.attached and self._policy.properties and self._policy.if_running == "attach" and not self._is_shared:
+            r.warn(
+                f"{self._named().label}: this task follows another run, so its own run properties are not used. With"
+                " if_running set to queue, they are."
+            )
 
     # -- decide -------------------------------------------------------------------------------------------------------
 
@@ -212,7 +219,7 @@ class Execution:
     def _join(self, note: Note) -> bool:
         """Follow the run that another host or task has requested."""
         r, watch = self.record, self._watch
-        r.attached, r.reason = True, note.reason()
+        r.attached, r.reason, self._is_shared = True, note.reason(), note.is_same_task
         r.joined = f"{r.reason[0].upper()}{r.reason[1:]}."
         if self._policy.if_running == "fail":
             return self._fail(report.already_running(self._named()), "failed")

@@ -103,21 +103,15 @@ def plan(policy: Policy, status: EtlStatus, server_now: float | None = None) -> 
     """
     action, state = policy.action, status.state
     if not status.known:
-        return Decision(
-            SEND,
-            f"the state {state} is not known to this collection",
-            warning=f"The server reported the state {state}, which this collection does not know; the {action}"
-            " request is still sent.",
-        )
+        unknown = f"The server reported the state {state}, which this collection does not know"
+        return Decision(SEND, "its state is not known", warning=f"{unknown}; the {action} request is still sent.")
     if action == "run":
         return _plan_run(policy, status, server_now)
     if action == "schedule":
         if state == "WAITING":
             return Decision(NOTHING, "it is scheduled already")
         if state == "RUNNING":
-            return Decision(
-                NOTHING, "it is running; whether it is scheduled again is shown only after this run has ended"
-            )
+            return Decision(NOTHING, "it is running; whether it is scheduled again is shown only after its end")
         if state == "SERVICE_ON":
             return Decision(NOTHING, "the service is on")
         return Decision(SEND, "it is not scheduled")

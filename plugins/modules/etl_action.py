@@ -91,7 +91,7 @@ options:
   if_running:
     description:
       - What O(action=run) does if the ETL is already running.
-      - V(attach) sends nothing and follows the run in progress.
+      - V(attach) sends nothing and follows the run in progress, whatever its properties. If yours matter, use V(queue).
       - V(fail) fails.
       - V(queue) waits for the run to end, and then runs the ETL.
       - V(restart) stops the run (and kills it after O(kill_after)), and then runs the ETL.

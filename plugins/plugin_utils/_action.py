@@ -98,10 +98,12 @@ class HelixAction(ActionBase):
         hosts, batch = (task_vars.get(f"ansible_play_{name}") or [] for name in ("hosts", "batch"))
         if len(batch) == len(hosts):
             batch = task_vars.get("ansible_play_hosts_all") or []
-        batch_id = hashlib.sha256("\n".join(batch).encode()).hexdigest()[:16]
+        # A host with other properties does not ask for the same run.
+        properties = str(self._task.args.get("run_execution_properties"))
+        same = hashlib.sha256("\n".join([*batch, properties]).encode()).hexdigest()[:16]
         about = {
             "run": folder.name,
-            "task": f"{self._task.get_path()} {batch_id}",
+            "task": f"{self._task.get_path()} {same}",
             "host": str(task_vars.get("inventory_hostname")),
         }
         become = getattr(self._connection, "become", None)

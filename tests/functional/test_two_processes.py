@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,9 +68,22 @@ def test_run(module: Callable[..., ModuleRun], simulator: SimulatorProcess, styl
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize(("serial", "runs"), [(100, 1), (2, 2)], ids=["async", "in two batches"])
+@pytest.mark.parametrize(
+    ("serial", "options", "runs"),
+    [
+        (100, {}, 1),
+        (2, {}, 2),
+        (4, {"run_execution_properties": {"for": "{{ inventory_hostname }}"}, "if_running": "queue"}, 4),
+    ],
+    ids=["async", "in two batches", "own properties"],
+)
 def test_one_task_for_four_hosts_starts_one_run(
-    play: Callable[..., Played], simulator: SimulatorProcess, tmp_path: Path, serial: int, runs: int
+    play: Callable[..., Played],
+    simulator: SimulatorProcess,
+    tmp_path: Path,
+    serial: int,
+    options: dict[str, Any],
+    runs: int,
 ) -> None:
     simulator.control.speed(10)
     simulator.control.put_etl(ETL, state="ENDED", duration=15, start_lag=5)
@@ -77,7 +91,7 @@ def test_one_task_for_four_hosts_starts_one_run(
     settings["ansible_async_dir"] = str(tmp_path / "jobs")
     inventory = tmp_path / "four.yml"
     inventory.write_text(json.dumps({"all": {"hosts": dict.fromkeys("abcd", settings)}}))
-    task = {"capacityops.bmc_helix.etl_action": {"action": "run", "etl_id": ETL}}
+    task = {"capacityops.bmc_helix.etl_action": {"action": "run", "etl_id": ETL, **options}}
     task |= {"async": 120, "poll": 1} if serial > 4 else {}
     header = f"- hosts: all\n  gather_facts: false\n  serial: {serial}\n"
     played = play(f"{header}  tasks: {json.dumps([task])}\n", inventory=inventory)

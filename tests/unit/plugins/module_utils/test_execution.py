@@ -105,6 +105,11 @@ STORIES = [
     # A run that is under way.
     story("succeeded attached", given(**RUNNING | {"left": 120}, initial_exit="ERROR"), "was already running"),
     story("nothing_to_do attached", given(**RUNNING, wait=False), below=1),
+    story(
+        "succeeded attached",
+        given(**RUNNING | {"left": 120}, run_execution_properties={"month": "10"}),
+        warning="ETL 321 (etl-321): this task follows another run",
+    ),
     story("nothing_to_do attached", given(**RUNNING, check_mode=True), below=1),
     # The exit code beside RUNNING is an old one.
     story("failed failed attached", given(initial="RUNNING", left=20, exit_code="ERROR")),
