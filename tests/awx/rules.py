@@ -18,8 +18,8 @@ import yaml
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
-def _closed(required: str, /, **properties: Any) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "required": required.split(), "properties": properties}
+def _closed(always: str, /, **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "required": always.split(), "properties": properties}
 
 
 def _list(items: Mapping[str, Any]) -> dict[str, Any]:
