@@ -336,7 +336,7 @@ def test_waiting_elsewhere_comes_to_the_same_truth(world: World, pause: float) -
         assert (last.exit_code, last.aborted) == ("OK", False)
 
 
-@settings(PROFILE, max_examples=PROFILE.max_examples // 2)
+@PROFILE
 @given(WORLDS, st.integers(1, 4), st.integers(2, 6))
 def test_several_at_once(world: World, max_parallel: int, count: int) -> None:
     """In threads: which ETL meets which fault is open, the promises are not."""
