@@ -182,7 +182,7 @@ def environment(session: nox.Session) -> None:
 
 @command
 def test(session: nox.Session) -> None:
-    """Run the tests for every change in about three minutes; ARGS goes to pytest and selects from all tests"""
+    """Run the tests for every change, in two or three minutes; ARGS goes to pytest and selects from all tests"""
     pytest(session, venv(session, "test"), "--durations=12", "--durations-min=3", usual=("-m", "not full or smoke"))
 
 
