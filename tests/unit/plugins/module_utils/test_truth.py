@@ -375,6 +375,7 @@ def test_hosts_of_one_task_share_a_launch(folder):
             assert w.task.warnings == []
     assert [r["changed"] for r in results] == [True, False, False, True], "the same host again means another run"
     assert {r["outcome"] for r in results} == {"succeeded"}
+    assert "The same task has already requested this run for host a (request 20001)." in results[1]["msg"]
     assert w.etl.launches("run") == 2
 
 
