@@ -218,7 +218,8 @@ def linters(session: nox.Session) -> None:
         # mypy does not check installed packages, so it gets the collection from another folder.
         link.parent.mkdir(parents=True)
         link.symlink_to(ROOT)
-    packages = ("plugins.module_utils", "plugins.modules", "plugins.plugin_utils", "plugins.filter", "tests.simulator")
+    packages = [f"plugins.{name}" for name in ("module_utils", "modules", "plugin_utils", "filter")]
+    packages += ["tests.simulator", "tests.bench"]
     for line in (
         "ruff check --quiet --output-format=concise",
         "ruff format --check --quiet",

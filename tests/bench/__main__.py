@@ -72,17 +72,17 @@ class Arena:
 
     def contender(self, who: str) -> float:
         """The seconds that the whole command takes. Each contender fails unless all exits are OK or WARNING."""
+        began = time.monotonic()
         if who == "ping":
-            return self.play([{"ansible.builtin.ping": {}}]).seconds
+            self.play([{"ansible.builtin.ping": {}}])
+            return time.monotonic() - began
         if who in ("uri", "unhurried"):
-            delay = 1 if who == "uri" else 5
-            seconds = self.play(HERE / "uri.yml", etl_ids=self.etl_ids, delay=delay).seconds
+            self.play(HERE / "uri.yml", etl_ids=self.etl_ids, delay=1 if who == "uri" else 5)
         elif who == "bare":
-            began = time.monotonic()
             subprocess.run([sys.executable, HERE / "bare.py", *map(str, self.etl_ids)], env=self.env, check=True)
-            seconds = time.monotonic() - began
         else:
-            seconds = self.ours(8 if who == "eight" else min(len(self.etl_ids), 100)).seconds
+            self.ours(8 if who == "eight" else min(len(self.etl_ids), 100))
+        seconds = time.monotonic() - began
         executions = self.simulator.control.executions()
         if sorted(e["etl_id"] for e in executions if e["ended_at"]) != self.etl_ids or len(executions) > len(
             self.etl_ids
