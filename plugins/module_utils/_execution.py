@@ -72,14 +72,11 @@ class Execution:
         self._watch = Observer(task, record)
         self._spaced = False
         self._no_escalation = False
-        #: Whether the run that is followed is the one that this task requested for another host.
-        self._is_shared = False
 
     def run(self) -> None:
         """Follow the ETL to its end. Raises no exception."""
         r = self.record
-        why = self._task.refusal()
-        if why:
+        if why := self._task.refusal():
             self._fail(report.not_tried(r, why))
             return
         r.began = self._watch.changed_at = self._clock.now()
@@ -95,11 +92,6 @@ class Execution:
         except Exception as error:  # noqa: BLE001 - the other ETLs, and what was started, must not be lost
             self._give_up(internal(error, self._api.transport.redactor.text))
         r.token_renewals = self._api.tokens.renewals - renewals
-        if r.attached and self._policy.properties and self._policy.if_running == "attach" and not self._is_shared:
-            r.warn(
-                f"{self._named().label}: this task follows another run, so its own run properties are not used. With"
-                " if_running set to queue, they are."
-            )
 
     # -- decide -------------------------------------------------------------------------------------------------------
 
@@ -129,13 +121,13 @@ class Execution:
 
     def _carry_out(self, decision: Decision, status: EtlStatus) -> bool:
         """Carry out the decision. False: the ETL is done. True: decide again."""
-        r, policy = self.record, self._policy
+        policy = self._policy
         if decision.do == planning.NOTHING:
             return self._done(decision.outcome)
         if decision.do == planning.FAIL:
             return self._fail(report.already_running(self._named()), "failed")
         if decision.do == planning.ATTACH:
-            r.attached = True
+            self._attach(decision.reason)
             if policy.check_mode or not policy.wait:
                 return self._done("nothing_to_do")
             self._watch.tell("running")
@@ -151,12 +143,21 @@ class Execution:
             return self._end()
         return self._launch(status)
 
+    def _attach(self, reason: str, is_same_task: bool = False) -> None:
+        """Follow a run that was requested before, with other properties unless the same task requested it."""
+        self.record.attached, self.record.reason = True, reason
+        if self._policy.properties and self._policy.if_running == "attach" and not is_same_task:
+            self.record.warn(
+                f"{self._named().label}: this task follows another run, so its own run properties are not used. With"
+                " if_running set to queue, they are."
+            )
+
     def _would_send(self) -> bool:
         """Check mode."""
         r, policy = self.record, self._policy
         note = self._task.notes.read(r.etl_id) if policy.action in ("run", "schedule") else None
         if note and note.holds(policy, self._clock.wall()):
-            r.attached, r.reason = True, note.reason()
+            self._attach(note.reason(), note.is_same_task)
             return self._done("nothing_to_do")
         r.changed = True
         return self._done(f"would_{policy.action}")
@@ -219,7 +220,7 @@ class Execution:
     def _join(self, note: Note) -> bool:
         """Follow the run that another host or task has requested."""
         r, watch = self.record, self._watch
-        r.attached, r.reason, self._is_shared = True, note.reason(), note.is_same_task
+        self._attach(note.reason(), note.is_same_task)
         r.joined = f"{r.reason[0].upper()}{r.reason[1:]}."
         if self._policy.if_running == "fail":
             return self._fail(report.already_running(self._named()), "failed")

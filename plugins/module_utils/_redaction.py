@@ -54,8 +54,8 @@ def _spellings(value: str) -> set[str]:
     """The forms in which servers echo a value: unchanged, in JSON (also nested, or by Gson or PHP), URL, or HTML."""
     # In one line, too: white space collapses in a page, before its entities show that this was a secret.
     texts = {value, " ".join(clean(value).split())}
-    texts |= {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in texts for ascii_only in (True, False)}
-    texts |= {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in texts for ascii_only in (True, False)}
+    for _nested in range(2):
+        texts |= {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in texts for ascii_only in (True, False)}
     texts |= {re.sub("[<>&='/+]", lambda match: f"\\u{ord(match.group()):04x}", text) for text in texts}
     texts |= {re.sub("[<>&=']", lambda match: f"\\u{ord(match.group()):04x}", text) for text in texts}
     texts |= {text.replace("/", "\\/") for text in texts} | {html.escape(text) for text in texts}

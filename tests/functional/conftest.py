@@ -91,12 +91,6 @@ def module(environment: dict[str, str]) -> Callable[..., ModuleRun]:
     return run
 
 
-@pytest.fixture(name="run_module")
-def fixture_run_module(module: Callable[..., ModuleRun]) -> Callable[..., ModuleRun]:
-    """As `module`, with the options in a dictionary: `run_module("etl_action", {"action": "run"}, check=True)`."""
-    return lambda name, args=None, **keywords: module(name, **keywords, **dict(args or {}))
-
-
 @pytest.fixture
 def program(environment: dict[str, str], simulator: SimulatorProcess, tmp_path: Path) -> Callable[..., Played]:
     """Run a program of Ansible.

@@ -31,7 +31,7 @@ from ansible.module_utils import basic
 from ansible_collections.capacityops.bmc_helix.plugins.modules import etl_action, etl_info, etl_wait, tenant_info
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import FakeClock
 
-from tests.functional.support import base_environment, without_internals
+from tests.functional.support import Result, base_environment, without_internals
 from tests.simulator.client import SimulatorProcess
 
 MODULES = {"etl_action": etl_action, "etl_info": etl_info, "etl_wait": etl_wait, "tenant_info": tenant_info}
@@ -98,22 +98,10 @@ class SimulatedClock(FakeClock):
 
 
 @dataclass
-class Done:
+class Done(Result):
     """What a module returned, and how long it believes that this took."""
 
-    result: dict[str, Any]
     seconds: float
-
-    def __getitem__(self, key: str) -> Any:
-        return self.result[key]
-
-    @property
-    def failed(self) -> bool:
-        return bool(self.result.get("failed"))
-
-    @property
-    def changed(self) -> bool:
-        return bool(self.result.get("changed"))
 
     @property
     def etl(self) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any, Optional
 import pytest
 
 from tests.functional.network.certificates import Certificates
-from tests.functional.support import ModuleRun, Played, assert_no_secret
+from tests.functional.support import ModuleRun, Played, assert_no_secret, started, wait_for
 from tests.simulator.client import SimulatorProcess
 
 pytestmark = pytest.mark.full
@@ -44,22 +43,21 @@ def free_port() -> int:
 @contextmanager
 def daemon(folder: Path, port: int, *command: object) -> Iterator[None]:
     """A program that runs in the foreground, from the moment when it accepts connections."""
-    words, log, deadline = [str(word) for word in command], folder / "output.txt", time.monotonic() + 20
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder) as process,
-    ):
+    output = folder / "output.txt"
+
+    def accepts() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    with started(command, os.environ, output) as process:
+        wait_for(lambda: accepts() or process.poll() is not None, output)
+        assert process.poll() is None, output.read_text(encoding="utf-8")
         try:
-            while True:
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                running = process.poll() is None and time.monotonic() < deadline
-                assert running, f"{words[0]} did not start:\n{log.read_text(encoding='utf-8')}"
-                time.sleep(0.02)
             yield
         finally:
+            # Killed, squid would leave its shared memory behind.
             process.terminate()
+            process.wait(20)
 
 
 NGINX = """

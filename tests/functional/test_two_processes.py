@@ -69,11 +69,12 @@ def test_run(module: Callable[..., ModuleRun], simulator: SimulatorProcess, styl
 
 @pytest.mark.smoke
 @pytest.mark.parametrize(
-    ("serial", "options", "runs"),
+    ("options", "keywords", "serial", "forks", "runs"),
     [
-        (100, {}, 1),
-        (2, {}, 2),
-        (4, {"run_execution_properties": {"for": "{{ inventory_hostname }}"}}, 4),
+        ({}, {"async": 120, "poll": 1}, 4, 4, 1),
+        ({}, {}, 2, 4, 2),
+        # One after the other: at the same moment, the server refuses one of them.
+        ({"run_execution_properties": {"for": "{{ inventory_hostname }}"}}, {}, 4, 1, 4),
     ],
     ids=["async", "in two batches", "own properties"],
 )
@@ -81,8 +82,10 @@ def test_one_task_for_four_hosts_starts_one_run(
     play: Callable[..., Played],
     simulator: SimulatorProcess,
     tmp_path: Path,
-    serial: int,
     options: dict[str, Any],
+    keywords: dict[str, Any],
+    serial: int,
+    forks: int,
     runs: int,
 ) -> None:
     simulator.control.speed(10)
@@ -91,12 +94,10 @@ def test_one_task_for_four_hosts_starts_one_run(
     settings["ansible_async_dir"] = str(tmp_path / "jobs")
     inventory = tmp_path / "four.yml"
     inventory.write_text(json.dumps({"all": {"hosts": dict.fromkeys("abcd", settings)}}))
-    task = {"capacityops.bmc_helix.etl_action": {"action": "run", "etl_id": ETL, **options}}
-    task |= {"async": 120, "poll": 1} if serial > 4 else {}
+    task = {"capacityops.bmc_helix.etl_action": {"action": "run", "etl_id": ETL, **options}, **keywords}
     header = f"- hosts: all\n  gather_facts: false\n  serial: {serial}\n"
-    # Hosts that want runs of their own come one after the other: at the same moment, the server refuses one of them.
-    forks = ("--forks", "1" if options else "4")
-    played = play(f"{header}  tasks: {json.dumps([task])}\n", inventory=inventory, arguments=forks)
+    arguments = ("--forks", str(forks))
+    played = play(f"{header}  tasks: {json.dumps([task])}\n", inventory=inventory, arguments=arguments)
     assert played.rc == 0, played.output
     assert [task["etl"]["outcome"] for task in played.tasks] == ["succeeded"] * 4
     assert sum(task["changed"] for task in played.tasks) == runs

@@ -17,7 +17,6 @@ from ansible_collections.capacityops.bmc_helix.plugins.filter.health import (
     etl_health_page,
     etl_health_report,
 )
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import matches
 from ansible_collections.capacityops.bmc_helix.plugins.plugin_utils._health import HealthError, duration
 
 TIME = "2026-01-01T00:00:00Z"
@@ -117,24 +116,6 @@ def test_durations(text: Any, seconds: Optional[float]) -> None:
 def test_bad_durations(text: Any) -> None:
     with pytest.raises(HealthError, match="max_age is "):
         duration(text, "max_age")
-
-
-@pytest.mark.parametrize(
-    ("pattern", "name", "expected"),
-    [
-        ("[PROD]*", "[prod] vCenter", True),
-        ("[PROD]*", "Prometheus", False),
-        ("a?c", "abc", True),
-        ("a?c", "ac", False),
-        ("*]", "x]", True),
-        ("[!a]", "b", False),
-        ("Caf\u00e9", "cafe\u0301", True),
-        ("", "", True),
-        ("*a*a*a*a*a*a*a*a*a*b", "a" * 5000, False),
-    ],
-)
-def test_patterns(pattern: str, name: str, expected: bool) -> None:
-    assert matches(pattern, name) is expected
 
 
 def test_the_first_match_applies() -> None:

@@ -24,7 +24,6 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._errors impo
     HelixError,
     OptionError,
 )
-from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status import matches
 from ansible_collections.capacityops.bmc_helix.plugins.modules.etl_info import table
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.model import Behaviour, Model
 from ansible_collections.capacityops.bmc_helix.tests.unit.plugins.module_utils.support import FakeClock, Task
@@ -121,25 +120,6 @@ def test_selections(selection, ids, warning):
     assert [target.etl_id for target in targets] == ids
     assert len(warnings) == (warning is not None)
     assert not warning or warning in warnings[0]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "name", "expected"),
-    [
-        ("nightly*", "Nightly import", True),
-        ("bu\u0308*", "B\u00fcro", True),
-        ("*SERVICE", ETLS[0].name, True),
-        ("x*", "Nightly import", False),
-        ("Twi?", "Twin", True),
-        # Brackets, dots and backslashes are part of names.
-        ("[PROD]*", "[PROD] vCenter", True),
-        ("[PROD]*", "Prometheus", False),
-        ("a.b", "axb", False),
-        ("a\\*", "a\\b", True),
-    ],
-)
-def test_patterns(pattern, name, expected):
-    assert matches(pattern, name) is expected
 
 
 # -- several at once --------------------------------------------------------------------------------------------------

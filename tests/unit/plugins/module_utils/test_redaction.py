@@ -148,3 +148,13 @@ def test_values_that_would_mask_half_of_every_message_are_no_secrets():
     redactor.add(None, "", "abc", "   ", "true", "False", "None")
     data = {"changed": "true", "x": "False abc None   values"}
     assert redactor.masked(data) == data
+
+
+def test_half_a_secret_at_the_cut_is_not_shown():
+    """Only the first part of a long page is masked; a secret across its end must not be shown in part."""
+    secret, redactor = "aLongSecretWithoutAnyPattern" * 4, Redactor()
+    redactor.add(secret)
+    for border in (64 * 1024, 80 * 1024):
+        for length in range(border - 120, border + 20, 14):
+            text = "<" + "!" * 400 + ">" + "<p>" * ((length - 402) // 3) + secret + "<p>" * 9000
+            assert "aLongSecret" not in redactor.text(text)

@@ -13,6 +13,7 @@ from ansible_collections.capacityops.bmc_helix.plugins.module_utils._status impo
     NEVER,
     STATES,
     EtlStatus,
+    matches,
     parse_rfc3339,
     parse_status,
 )
@@ -108,3 +109,30 @@ def test_a_status_in_words():
     assert str(EtlStatus("ENDED", "OK", "T")) == "ENDED, exit OK, last run T"
     assert str(EtlStatus(NEVER)) == "none, never ran"
     assert str(EtlStatus("RUNNING")) == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "expected"),
+    [
+        ("nightly*", "Nightly import", True),
+        ("bu\u0308*", "B\u00fcro", True),
+        ("*SERVICE", "VMware - vCenter Extractor Service", True),
+        ("x*", "Nightly import", False),
+        ("Twi?", "Twin", True),
+        # Brackets, dots and backslashes are part of names.
+        ("[PROD]*", "[PROD] vCenter", True),
+        ("[PROD]*", "Prometheus", False),
+        ("a.b", "axb", False),
+        ("a\\*", "a\\b", True),
+        ("[PROD]*", "[prod] vCenter", True),
+        ("a?c", "abc", True),
+        ("a?c", "ac", False),
+        ("*]", "x]", True),
+        ("[!a]", "b", False),
+        ("Caf\u00e9", "cafe\u0301", True),
+        ("", "", True),
+        ("*a*a*a*a*a*a*a*a*a*b", "a" * 5000, False),
+    ],
+)
+def test_patterns(pattern, name, expected):
+    assert matches(pattern, name) is expected
